@@ -1,0 +1,58 @@
+//! What went wrong, as a value to decide on and a sentence to read.
+
+use std::{fmt, time::Duration};
+
+/// Why there is no new token: the cause in Google's (or the operating system's) words, and the remedy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Decides when the next attempt is worth making.
+    pub kind: FailureKind,
+    /// The configuration option at fault (`ServiceAccountFile`), where one is.
+    pub option: Option<&'static str>,
+    /// What happened. Never holds a secret.
+    pub cause: String,
+    /// What a person can do about it.
+    pub remedy: String,
+    /// How long the server asked to be left alone (`Retry-After`, RFC 9110 section 10.2.3).
+    pub retry_after: Option<Duration>,
+    /// The server said that requests come too fast (429).
+    pub throttled: bool,
+}
+
+/// How a failure is handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Heals by itself: an outage, an overload, a broken line.
+    Transient,
+    /// Google refuses the credential until a person does something.
+    NeedsPerson,
+    /// The configuration, or a file that it names, is wrong.
+    Configuration,
+}
+
+impl Failure {
+    /// A failure of the given kind.
+    pub fn new(kind: FailureKind, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            kind,
+            option: None,
+            cause: cause.into(),
+            remedy: remedy.into(),
+            retry_after: None,
+            throttled: false,
+        }
+    }
+
+    /// A mistake in the configuration option `option`, or in the file it names.
+    pub fn of_option(option: &'static str, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { option: Some(option), ..Self::new(FailureKind::Configuration, cause, remedy) }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.cause, self.remedy)
+    }
+}
+
+impl std::error::Error for Failure {}

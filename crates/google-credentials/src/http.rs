@@ -1,0 +1,393 @@
+//! Requests and answers, and the client that carries them.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use reqwest::{Method, NoProxy, redirect};
+use url::form_urlencoded;
+
+use crate::{Secret, strike_out::strike_out_answer, tls};
+
+/// How requests are sent: Orthanc's own HTTP options, which hold for the whole server.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// `HttpsCACertificates`: a file of PEM certificates; the system's roots where there is none.
+    pub ca_certificates: Option<PathBuf>,
+    /// `HttpsVerifyPeers`.
+    pub verify_peers: PeerVerification,
+    /// `HttpProxy`; the environment's `https_proxy` where there is none, as libcurl has it.
+    pub proxy: Option<Proxy>,
+    /// One exchange, from the first look-up of the name to the last byte of the answer.
+    pub timeout: Duration,
+    /// `HttpVerbose`: log every request and answer, secrets struck out.
+    pub verbose: Verbosity,
+}
+
+/// Whether a server has to show a certificate that can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerVerification {
+    /// Yes.
+    Required,
+    /// `HttpsVerifyPeers: false`: anybody in between can take the credential.
+    Off,
+}
+
+/// Whether requests and answers are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Changes of state alone.
+    Quiet,
+    /// Each request and each answer.
+    Verbose,
+}
+
+/// `HttpProxy` as Orthanc takes it: `host:port`, `user:password@host:port`, with or without a scheme.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Scheme, host and port, without the password.
+    pub address: String,
+    user: Option<(String, Secret)>,
+}
+
+impl Proxy {
+    /// Reads the option; `None` where it is empty.
+    ///
+    /// The password may hold any character: it ends at the last `@`, as in libcurl.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        if rest.is_empty() {
+            return None;
+        }
+        let (user, host) = match rest.rsplit_once('@') {
+            None => (None, rest),
+            Some((user, host)) => {
+                let (name, password) = user.split_once(':').unwrap_or((user, ""));
+                (Some((name.to_owned(), Secret::new(password))), host)
+            }
+        };
+        Some(Self { address: format!("{scheme}://{host}"), user })
+    }
+}
+
+/// A request, which knows which of its parts are secret.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The absolute URL.
+    pub url: String,
+    /// The fields of an `application/x-www-form-urlencoded` body.
+    pub form: Vec<(&'static str, Field)>,
+}
+
+/// A form field's value.
+#[derive(Debug, Clone)]
+pub enum Field {
+    /// May be logged.
+    Plain(String),
+    /// Never appears but on the wire.
+    Secret(Secret),
+}
+
+impl Field {
+    fn expose(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Secret(secret) => secret.expose(),
+        }
+    }
+}
+
+/// An answer, read whole. Whatever the request held in secret is struck out of its body.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The headers that a remedy needs, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// The headers that are kept.
+const KEPT_HEADERS: [&str; 4] = ["content-type", "date", "location", "retry-after"];
+/// A token answer is about 1 kB; what is larger comes from somewhere else.
+const LARGEST_BODY: usize = 1 << 20;
+/// A server may ask for any pause; a mistake there must not silence an account for a day.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+impl Response {
+    /// A kept header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(kept, _)| *kept == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `Retry-After` (RFC 9110 section 10.2.3), in seconds or as a date that is compared with `now`; at most 5 minutes.
+    pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        let value = self.header("retry-after")?.trim();
+        let pause = match value.parse() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
+        };
+        Some(pause.min(LONGEST_RETRY_AFTER))
+    }
+}
+
+/// No whole answer came back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct TransportError {
+    /// Where it broke off.
+    pub kind: TransportErrorKind,
+    /// What the operating system or the TLS library said.
+    pub cause: String,
+}
+
+/// Where the way to a server broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportErrorKind {
+    /// The settings (CA file, proxy, URL) cannot be used.
+    Settings,
+    /// The host's name has no address.
+    Name,
+    /// No connection.
+    Connection,
+    /// The proxy refuses.
+    Proxy,
+    /// The server's certificate, or its TLS, was refused.
+    Tls,
+    /// Connected, and then broken off.
+    Interrupted,
+    /// Nothing, or not all, came in time.
+    Timeout,
+}
+
+/// The HTTP client. It is made at the first request and made again while that fails, so that a CA file may come late.
+pub(crate) struct Http {
+    settings: HttpSettings,
+    client: Mutex<Option<reqwest::Client>>,
+}
+
+impl Http {
+    pub(crate) fn new(settings: HttpSettings) -> Self {
+        Self { settings, client: Mutex::new(None) }
+    }
+
+    pub(crate) async fn send(&self, request: &Request) -> Result<Response, TransportError> {
+        let verbose = self.settings.verbose == Verbosity::Verbose;
+        if verbose {
+            tracing::warn!("HttpVerbose: > POST {} {}", request.url, shown_form(&request.form));
+        }
+        let limit = self.settings.timeout;
+        let outcome = match tokio::time::timeout(limit, self.exchange(request)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(TransportError {
+                kind: TransportErrorKind::Timeout,
+                cause: format!("no whole answer within {} s", limit.as_secs()),
+            }),
+        };
+        if verbose {
+            match &outcome {
+                Ok(answer) => tracing::warn!(
+                    "HttpVerbose: < {} {:?} {}",
+                    answer.status,
+                    answer.headers,
+                    strike_out_answer(&answer.body)
+                ),
+                Err(error) => tracing::warn!("HttpVerbose: < {error}"),
+            }
+        }
+        outcome
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Response, TransportError> {
+        let client = self.client()?;
+        let mut answer = client
+            .request(Method::POST, &request.url)
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(encoded(&request.form))
+            .send()
+            .await
+            .map_err(|error| transport_error(&error))?;
+        let headers = KEPT_HEADERS
+            .into_iter()
+            .filter_map(|name| {
+                let value = answer.headers().get(name)?;
+                Some((name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            })
+            .collect();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| transport_error(&error))? {
+            body.extend_from_slice(&chunk);
+            if body.len() > LARGEST_BODY {
+                return Err(TransportError {
+                    kind: TransportErrorKind::Interrupted,
+                    cause: "the answer is larger than 1 MiB, which no token is".to_owned(),
+                });
+            }
+        }
+        Ok(Response { status: answer.status().as_u16(), headers, body: without_echo(body, &request.form) })
+    }
+
+    fn client(&self) -> Result<reqwest::Client, TransportError> {
+        let mut made = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*made {
+            return Ok(client.clone());
+        }
+        let client = new_client(&self.settings)
+            .map_err(|cause| TransportError { kind: TransportErrorKind::Settings, cause })?;
+        *made = Some(client.clone());
+        Ok(client)
+    }
+}
+
+fn new_client(settings: &HttpSettings) -> Result<reqwest::Client, String> {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::client_config(settings)?)
+        .hickory_dns(true)
+        // A token endpoint does not redirect (RFC 6749 section 3.2); what does is a portal that wants the credential.
+        .redirect(redirect::Policy::none())
+        // Tokens are asked for once an hour: a connection kept that long is closed by the other side.
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("orthanc-google-cloud-platform/", env!("CARGO_PKG_VERSION")));
+    if let Some(proxy) = &settings.proxy {
+        let mut all = reqwest::Proxy::all(&proxy.address)
+            .map_err(|error| format!("HttpProxy: `{}` is no address of a proxy ({error})", proxy.address))?
+            .no_proxy(NoProxy::from_env());
+        if let Some((user, password)) = &proxy.user {
+            all = all.basic_auth(user, password.expose());
+        }
+        builder = builder.proxy(all);
+    }
+    builder.build().map_err(|error| innermost(&error))
+}
+
+/// A server that quotes what it was sent must not bring a secret into a log by that.
+fn without_echo(mut body: Vec<u8>, form: &[(&'static str, Field)]) -> Vec<u8> {
+    for (_, value) in form {
+        if let Field::Secret(secret) = value {
+            let Ok(text) = std::str::from_utf8(&body) else { return body };
+            if !secret.expose().is_empty() && text.contains(secret.expose()) {
+                body = text.replace(secret.expose(), "[struck out]").into_bytes();
+            }
+        }
+    }
+    body
+}
+
+/// The form as it goes over the wire (URL standard, section 5.2).
+fn encoded(form: &[(&'static str, Field)]) -> String {
+    let mut encoded = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form {
+        encoded.append_pair(name, value.expose());
+    }
+    encoded.finish()
+}
+
+/// The form as a log may show it.
+fn shown_form(form: &[(&'static str, Field)]) -> String {
+    let shown = |(name, value): &(&'static str, Field)| match value {
+        Field::Plain(text) => format!("{name}={text}"),
+        Field::Secret(_) => format!("{name}=[struck out]"),
+    };
+    form.iter().map(shown).collect::<Vec<_>>().join("&")
+}
+
+fn transport_error(error: &reqwest::Error) -> TransportError {
+    let mut texts = Vec::new();
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut tls = None;
+    while let Some(level) = source {
+        texts.push(level.to_string());
+        tls = tls.or_else(|| tls_error(level));
+        source = level.source();
+    }
+    let whole = texts.join(": ").to_lowercase();
+    let kind = if tls.is_some() {
+        TransportErrorKind::Tls
+    } else if error.is_timeout() {
+        TransportErrorKind::Timeout
+    } else if error.is_builder() {
+        TransportErrorKind::Settings
+    } else if whole.contains("tunnel") || whole.contains("proxy") {
+        TransportErrorKind::Proxy
+    } else if whole.contains("dns error") {
+        TransportErrorKind::Name
+    } else if error.is_connect() {
+        TransportErrorKind::Connection
+    } else {
+        TransportErrorKind::Interrupted
+    };
+    TransportError { kind, cause: tls.unwrap_or_else(|| innermost(error)) }
+}
+
+/// What rustls said, wherever in the chain it stands: I/O errors hide their inner error from `source`.
+fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(error.to_string());
+    }
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    tls_error(inner)
+}
+
+/// The last two levels of an error's chain: the ones above repeat the URL.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(level) = source {
+        texts.push(level.to_string());
+        source = level.source();
+    }
+    texts.dedup();
+    texts.drain(..texts.len().saturating_sub(2));
+    texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies() {
+        for (text, address, user) in [
+            ("192.168.0.1:3128", "http://192.168.0.1:3128", None),
+            ("http://proxy:80/", "http://proxy:80/", None),
+            ("u:p@proxy:3128", "http://proxy:3128", Some(("u", "p"))),
+            ("u:p@ss:w@proxy:3128", "http://proxy:3128", Some(("u", "p@ss:w"))),
+            ("https://u@proxy", "https://proxy", Some(("u", ""))),
+        ] {
+            let proxy = Proxy::parse(text).unwrap();
+            assert_eq!(proxy.address, address);
+            let shown = proxy.user.as_ref().map(|(user, password)| (user.as_str(), password.expose()));
+            assert_eq!(shown, user);
+            assert!(!format!("{proxy:?}").contains("p@ss"));
+        }
+        assert_eq!(Proxy::parse(" "), None);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_bounded() {
+        let now = httpdate::parse_http_date("Mon, 23 Nov 2026 12:00:00 GMT").unwrap();
+        for (value, expected) in [
+            ("7", Some(7)),
+            ("100000", Some(300)),
+            ("Mon, 23 Nov 2026 12:00:09 GMT", Some(9)),
+            ("Mon, 23 Nov 2026 11:00:00 GMT", Some(0)),
+            ("soon", None),
+        ] {
+            let response =
+                Response { status: 429, headers: vec![("retry-after", value.to_owned())], body: Vec::new() };
+            assert_eq!(response.retry_after(now).map(|pause| pause.as_secs()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_echo_is_struck_out() {
+        let form = [("refresh_token", Field::Secret(Secret::new("1//secret")))];
+        let body = without_echo(br#"{"error_description":"unknown token 1//secret"}"#.to_vec(), &form);
+        assert_eq!(body, br#"{"error_description":"unknown token [struck out]"}"#);
+        assert_eq!(shown_form(&form), "refresh_token=[struck out]");
+    }
+}

@@ -1,0 +1,139 @@
+//! The task that keeps an account's token fresh: it does what [`keeper`](crate::keeper) says, and tells the log.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    AccessToken, Failure, FailureKind, Grant, Source, World,
+    keeper::{Action, Event, State, next},
+    remedy::in_words,
+};
+
+/// An account to keep a token for.
+#[derive(Debug, Clone)]
+pub struct Keeping {
+    /// Where its tokens come from.
+    pub source: Source,
+    /// The longest pause between two looks at it; at most a minute is used.
+    pub look_every: Duration,
+    /// How the log calls it: `Account "hospital"`.
+    pub name: String,
+    /// Where its options stand in the configuration: `GoogleCloudPlatform.Accounts.hospital`.
+    pub option_path: String,
+}
+
+/// What is kept: nothing before the first token, and from then on the newest one.
+pub type Kept = Option<Grant>;
+
+/// Keeps a token fresh for ever; dropping the future ends it.
+///
+/// Each new token is sent through `kept`. A failed attempt leaves what is there and is tried again, whatever it was.
+pub async fn keep(world: Arc<dyn World>, keeping: Keeping, kept: watch::Sender<Kept>) {
+    let mut log = Log { keeping: &keeping, last_failure: None, failing_since: None, warned: false };
+    let look_every = keeping.look_every;
+    let now = world.now();
+    let (mut state, mut action) = next(now, world.dice(), look_every, State::new(now), Event::Look);
+    loop {
+        let token = || kept.borrow().as_ref().map(|grant| grant.token.clone());
+        let (event, failure) = match action {
+            Action::Wait(pause) => {
+                world.sleep(pause).await;
+                (Event::Look, None)
+            }
+            Action::TellExpired => {
+                log.expired(token().as_ref());
+                (Event::Look, None)
+            }
+            Action::Request => match keeping.source.fetch(&*world).await {
+                Ok(grant) => {
+                    log.obtained(&grant, world.now());
+                    let AccessToken { obtained_at, expires_at, .. } = grant.token;
+                    kept.send_replace(Some(grant));
+                    (Event::Obtained { obtained_at, expires_at }, None)
+                }
+                Err(failure) => {
+                    let Failure { kind, retry_after, throttled, .. } = failure;
+                    (Event::Failed { kind, retry_after, throttled }, Some(failure))
+                }
+            },
+        };
+        let now = world.now();
+        (state, action) = next(now, world.dice(), look_every, state, event);
+        if let Some(failure) = failure {
+            log.failed(failure, &state, now, token().as_ref());
+        }
+    }
+}
+
+/// One line a change of state; what only repeats goes to the level below.
+struct Log<'a> {
+    keeping: &'a Keeping,
+    last_failure: Option<Failure>,
+    failing_since: Option<SystemTime>,
+    warned: bool,
+}
+
+impl Log<'_> {
+    fn obtained(&mut self, grant: &Grant, now: SystemTime) {
+        let Keeping { name, option_path, .. } = self.keeping;
+        if grant.readable_by_others && !self.warned {
+            self.warned = true;
+            tracing::warn!(
+                "{option_path}: the credential's file can be read by every user of this machine; take that right away with `chmod o-r`"
+            );
+        }
+        let until = httpdate::fmt_http_date(grant.token.expires_at);
+        self.last_failure = None;
+        if let Some(since) = self.failing_since.take() {
+            let failing = in_words(now.duration_since(since).unwrap_or_default());
+            tracing::warn!("{name}: tokens come again after {failing}; this one is valid until {until}");
+        } else {
+            tracing::info!("{name}: new token, valid until {until}");
+        }
+    }
+
+    fn failed(&mut self, failure: Failure, state: &State, now: SystemTime, token: Option<&AccessToken>) {
+        let since = *self.failing_since.get_or_insert(now);
+        let Keeping { name, option_path, .. } = self.keeping;
+        let place = match failure.option {
+            Some(option) => format!("{option_path}.{option}"),
+            None => name.clone(),
+        };
+        let standing = match token {
+            Some(token) if state.has_valid_token(now) => {
+                format!("the token at hand works until {}", httpdate::fmt_http_date(token.expires_at))
+            }
+            _ => "there is no valid token".to_owned(),
+        };
+        let again = in_words(state.pause(now).max(Duration::from_secs(1)));
+        let repeated = self
+            .last_failure
+            .as_ref()
+            .is_some_and(|last| (last.kind, &last.cause) == (failure.kind, &failure.cause));
+        if repeated {
+            let failing = in_words(now.duration_since(since).unwrap_or_default());
+            tracing::info!(
+                "{place}: attempt {} failed as before, for {failing} now; next attempt in {again}",
+                state.failures()
+            );
+        } else if state.has_valid_token(now) && failure.kind == FailureKind::Transient {
+            tracing::warn!("{place}: {failure} ({standing}; next attempt in {again})");
+        } else {
+            tracing::error!("{place}: {failure} ({standing}; next attempt in {again})");
+        }
+        self.last_failure = Some(failure);
+    }
+
+    fn expired(&self, token: Option<&AccessToken>) {
+        let (Some(token), Some(failure)) = (token, &self.last_failure) else { return };
+        let at = httpdate::fmt_http_date(token.expires_at);
+        tracing::error!(
+            "{}: its token expired at {at} and Google refuses whatever uses it, because no new one could be had: {failure}",
+            self.keeping.name
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! When to ask for a token: a pure function of the time, a state and an event.
+//!
+//! The wall clock rules, because a monotonic clock stands still while a machine sleeps. It may jump: forwards, and
+//! whatever was due is due at once; backwards, and what was planned is planned anew, since nobody knows how much of the
+//! token's life is over. No wait is longer than a minute, so that a jump is noticed within one.
+
+use std::time::{Duration, SystemTime};
+
+use crate::FailureKind;
+
+/// The longest wait between two looks at the clock.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Long-lived tokens are renewed this long before they end: time for some twelve attempts at the slowest pace, and
+/// longer than the five minutes that Google's own caches keep a token.
+const LEAD: Duration = Duration::from_secs(300);
+/// The first pause after a transient failure is at most this long, and each next one at most twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// No pause after a transient failure is longer: an outage is over for us a minute after it is over.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A pause is never shorter: full jitter may roll a zero.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
+/// The least pause after a 429 that does not say how long to wait.
+const COOL_DOWN: Duration = Duration::from_secs(30);
+/// The pause while Google refuses a credential: asking more often changes nothing and may lock the account.
+const PAUSE_FOR_A_PERSON: Duration = Duration::from_secs(300);
+
+/// What is known about an account's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    token: Option<Life>,
+    phase: Phase,
+    /// Failures since the last token.
+    failures: u32,
+    told_expired: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Life {
+    obtained_at: SystemTime,
+    expires_at: SystemTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Waiting until `until`, as decided at `since`.
+    Waiting { since: SystemTime, until: SystemTime },
+    /// A request is under way.
+    Requesting,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing but time passing.
+    Look,
+    /// The request under way brought a token.
+    Obtained {
+        /// The time from before the request.
+        obtained_at: SystemTime,
+        /// The token's end.
+        expires_at: SystemTime,
+    },
+    /// The request under way failed.
+    Failed {
+        /// Decides on the pause.
+        kind: FailureKind,
+        /// The server's wish.
+        retry_after: Option<Duration>,
+        /// The answer was 429.
+        throttled: bool,
+    },
+}
+
+/// What to do now. Whoever obeys comes back with the event that follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Ask for a token and come back with [`Event::Obtained`] or [`Event::Failed`].
+    Request,
+    /// The token is over and there is no other: say so, then come back with [`Event::Look`].
+    TellExpired,
+    /// Come back with [`Event::Look`] after so long.
+    Wait(Duration),
+}
+
+impl State {
+    /// An account that has no token yet and wants one at once.
+    pub fn new(now: SystemTime) -> Self {
+        Self {
+            token: None,
+            phase: Phase::Waiting { since: now, until: now },
+            failures: 0,
+            told_expired: false,
+        }
+    }
+
+    /// Failures since the last token.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Whether there is a token whose time is not over.
+    pub fn has_valid_token(&self, now: SystemTime) -> bool {
+        self.token.is_some_and(|life| now < life.expires_at)
+    }
+
+    /// How long until the next attempt.
+    pub fn pause(&self, now: SystemTime) -> Duration {
+        match self.phase {
+            Phase::Waiting { until, .. } => until.duration_since(now).unwrap_or_default(),
+            Phase::Requesting => Duration::ZERO,
+        }
+    }
+}
+
+/// The next state, and what to do. `dice` is in `0.0..1.0`; `look_every` is the longest wait (at most a minute).
+pub fn next(now: SystemTime, dice: f64, look_every: Duration, state: State, event: Event) -> (State, Action) {
+    let state = match (state.phase, event) {
+        (Phase::Requesting, Event::Look) => state,
+        (_, Event::Look) => return look(now, look_every, state),
+        (_, Event::Obtained { obtained_at, expires_at }) => {
+            let life = Life { obtained_at, expires_at };
+            let until = refresh_at(life, dice).max(now + SHORTEST_PAUSE);
+            State {
+                token: Some(life),
+                phase: Phase::Waiting { since: now, until },
+                failures: 0,
+                told_expired: false,
+            }
+        }
+        (_, Event::Failed { kind, retry_after, throttled }) => {
+            let failures = state.failures.saturating_add(1);
+            let pause = pause(kind, failures, retry_after, throttled, dice, look_every);
+            State { phase: Phase::Waiting { since: now, until: now + pause }, failures, ..state }
+        }
+    };
+    look(now, look_every, state)
+}
+
+fn look(now: SystemTime, look_every: Duration, state: State) -> (State, Action) {
+    let Phase::Waiting { since, until } = state.phase else {
+        return (state, Action::Wait(look_every.min(LONGEST_WAIT)));
+    };
+    if now >= until || now < since {
+        return (State { phase: Phase::Requesting, ..state }, Action::Request);
+    }
+    let mut wait = until.duration_since(now).unwrap_or_default().min(look_every).min(LONGEST_WAIT);
+    if let Some(life) = state.token.filter(|_| !state.told_expired) {
+        match life.expires_at.duration_since(now) {
+            Ok(left) if !left.is_zero() => wait = wait.min(left),
+            _ => return (State { told_expired: true, ..state }, Action::TellExpired),
+        }
+    }
+    (state, Action::Wait(wait))
+}
+
+/// When a token is renewed: the lead before its end, or at half its life where that is later; earlier by a tenth of
+/// the lead at most, so that accounts which started together do not ask together.
+fn refresh_at(life: Life, dice: f64) -> SystemTime {
+    let whole = life.expires_at.duration_since(life.obtained_at).unwrap_or_default();
+    let lead = LEAD.max(whole / 10).min(whole / 2);
+    life.expires_at - lead - lead.mul_f64(dice.clamp(0.0, 1.0) / 10.0)
+}
+
+fn pause(
+    kind: FailureKind,
+    failures: u32,
+    retry_after: Option<Duration>,
+    throttled: bool,
+    dice: f64,
+    look_every: Duration,
+) -> Duration {
+    let dice = dice.clamp(0.0, 1.0);
+    let backed_off = match kind {
+        // Reading a file again costs nothing.
+        FailureKind::Configuration => return look_every.min(LONGEST_WAIT),
+        FailureKind::NeedsPerson => return PAUSE_FOR_A_PERSON.max(retry_after.unwrap_or_default()),
+        FailureKind::Transient => {
+            let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+            doubled.min(LONGEST_PAUSE).mul_f64(dice).max(SHORTEST_PAUSE)
+        }
+    };
+    match retry_after {
+        Some(wish) => backed_off.max(wish),
+        None if throttled => backed_off.max(COOL_DOWN.mul_f64(1.0 + dice)),
+        None => backed_off,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! What a refusal means and what to do about it: one table.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::{
+    Failure, FailureKind, Response, TransportError, TransportErrorKind,
+    strike_out::{one_line, strike_out},
+};
+use FailureKind::{Configuration, NeedsPerson, Transient};
+
+/// A line of the table: which refusals of a token endpoint it covers, how they are handled, and the remedy.
+#[derive(Debug)]
+pub struct Row {
+    /// The lowest and highest status code.
+    pub status: (u16, u16),
+    /// The OAuth error code (RFC 6749 section 5.2), or Google's `error_subtype`; empty for any.
+    pub error: &'static str,
+    /// A part of Google's sentence; empty for any.
+    pub words: &'static str,
+    /// How the failure is handled.
+    pub kind: FailureKind,
+    /// What a person can do.
+    pub remedy: &'static str,
+}
+
+/// The refusals of a token endpoint, the most particular first. The last line covers whatever is left.
+///
+/// Only what carries an OAuth error code waits for a person: a status alone may come from a portal or proxy in between,
+/// and heals without one.
+#[rustfmt::skip]
+pub const TOKEN_REFUSALS: &[Row] = &[
+    Row { status: (400, 401), error: "invalid_rapt", words: "", kind: NeedsPerson,
+        remedy: "the Google Workspace of this user ends logins after a while: log in again with `gcloud auth application-default login`, or use a service account" },
+    Row { status: (400, 401), error: "rapt_required", words: "", kind: NeedsPerson,
+        remedy: "the Google Workspace of this user ends logins after a while: log in again with `gcloud auth application-default login`, or use a service account" },
+    Row { status: (400, 401), error: "invalid_grant", words: "reasonable timeframe", kind: Transient,
+        remedy: "set this machine's clock (NTP): Google accepts a signed request only within minutes of its own time" },
+    Row { status: (400, 401), error: "invalid_grant", words: "Invalid JWT Signature", kind: NeedsPerson,
+        remedy: "the key was deleted or belongs to another account: create a new one with `gcloud iam service-accounts keys create` and put its file in place" },
+    Row { status: (400, 401), error: "invalid_grant", words: "account not found", kind: NeedsPerson,
+        remedy: "the service account was deleted or disabled: enable it, or use the key of another one" },
+    Row { status: (400, 401), error: "invalid_grant", words: "Invalid JWT", kind: NeedsPerson,
+        remedy: "the key file does not fit the service account: create a new key and put its file in place" },
+    Row { status: (400, 401), error: "invalid_grant", words: "", kind: NeedsPerson,
+        remedy: "the login is over (revoked, six months unused, or replaced): log in again with `gcloud auth application-default login`, or use a service account" },
+    Row { status: (400, 401), error: "invalid_client", words: "", kind: NeedsPerson,
+        remedy: "Google does not know this client_id and client_secret: take both from the file that holds the refresh_token" },
+    Row { status: (400, 401), error: "unauthorized_client", words: "", kind: NeedsPerson,
+        remedy: "the client may not use this grant: take client_id, client_secret and refresh_token from the same file" },
+    Row { status: (400, 401), error: "invalid_scope", words: "", kind: NeedsPerson,
+        remedy: "the login was not given this scope: log in again with `gcloud auth application-default login`" },
+    Row { status: (400, 499), error: "server_error", words: "", kind: Transient,
+        remedy: "the trouble is on Google's side and usually short" },
+    Row { status: (400, 499), error: "temporarily_unavailable", words: "", kind: Transient,
+        remedy: "the trouble is on Google's side and usually short" },
+    Row { status: (400, 499), error: "internal_failure", words: "", kind: Transient,
+        remedy: "the trouble is on Google's side and usually short" },
+    Row { status: (429, 429), error: "", words: "", kind: Transient,
+        remedy: "too many requests come from this account or address: if it lasts, look for other programs that use the same credential" },
+    Row { status: (408, 408), error: "", words: "", kind: Transient,
+        remedy: "the line is slow or the server busy: if it lasts, look at the way to that address" },
+    Row { status: (407, 407), error: "", words: "", kind: Transient,
+        remedy: "the proxy wants a user and password: give them in HttpProxy (`user:password@host:port`)" },
+    Row { status: (404, 405), error: "", words: "", kind: Transient,
+        remedy: "there is no token endpoint at this address: correct TokenUri, or `token_uri` in the key file" },
+    Row { status: (300, 399), error: "", words: "", kind: Transient,
+        remedy: "a token endpoint never redirects: a captive portal or proxy stands between, or TokenUri is wrong" },
+    Row { status: (500, 599), error: "", words: "", kind: Transient,
+        remedy: "the trouble is on the server's side and usually short" },
+    Row { status: (400, 499), error: "", words: "", kind: Transient,
+        remedy: "a token endpoint gives an OAuth error with such a status, and this has none: check TokenUri, and whether a proxy answers in Google's place" },
+    Row { status: (0, 999), error: "", words: "", kind: Transient,
+        remedy: "this is no answer of a token endpoint: check TokenUri, and whether a proxy answers in Google's place" },
+];
+
+/// What the token endpoint `url` meant by an answer other than 200 to a request sent at `sent_at`.
+pub(crate) fn of_refusal(url: &str, response: &Response, sent_at: SystemTime) -> Failure {
+    let words = Words::read(&response.body);
+    let status = response.status;
+    let row = TOKEN_REFUSALS.iter().find(|row| {
+        (row.status.0..=row.status.1).contains(&status)
+            && (row.error.is_empty() || row.error == words.error || row.error == words.subtype)
+            && words.description.contains(row.words)
+    });
+    let (kind, mut remedy) = row.map_or((Transient, String::new()), |row| (row.kind, row.remedy.to_owned()));
+    if row.is_some_and(|row| row.words == "reasonable timeframe")
+        && let Some(off) = clock_error(response, sent_at)
+    {
+        remedy = format!("{off}; {remedy}");
+    }
+    let mut cause = format!("{url} answered {status}");
+    if !words.error.is_empty() {
+        cause = format!("{cause} {}", words.error);
+    }
+    if !words.description.is_empty() {
+        cause = format!("{cause}: \"{}\"", words.description);
+    }
+    if let Some(location) = response.header("location") {
+        cause = format!("{cause}, towards {}", strike_out(location.as_bytes()));
+    }
+    Failure {
+        retry_after: response.retry_after(sent_at),
+        throttled: status == 429,
+        ..Failure::new(kind, cause, remedy)
+    }
+}
+
+/// What a request to `url` that got no whole answer means.
+pub(crate) fn of_transport(url: &str, error: &TransportError) -> Failure {
+    let (kind, remedy) = match error.kind {
+        TransportErrorKind::Settings => {
+            (Configuration, "correct the option; it is read again at the next attempt")
+        }
+        TransportErrorKind::Name => (
+            Transient,
+            "check the name and this machine's DNS, or set HttpProxy if the way out leads through one",
+        ),
+        TransportErrorKind::Connection => (
+            Transient,
+            "check the network and the firewall (HTTPS to that host), or set HttpProxy if the way out leads through one",
+        ),
+        TransportErrorKind::Proxy => {
+            (Transient, "check HttpProxy (`user:password@host:port`) and that the proxy allows that host")
+        }
+        TransportErrorKind::Tls => (
+            Transient,
+            "if a proxy opens TLS here, or the server is your own, add its CA to the file of HttpsCACertificates",
+        ),
+        TransportErrorKind::Interrupted => {
+            (Transient, "if it lasts, look for a proxy or firewall that cuts connections")
+        }
+        TransportErrorKind::Timeout => {
+            (Transient, "check the network and the firewall; a slow line may need a longer Timeout")
+        }
+    };
+    Failure::new(kind, format!("no answer from {url}: {}", one_line(&error.cause)), remedy)
+}
+
+/// Google's own words in an error answer: OAuth's form (RFC 6749 section 5.2) or Google's (AIP-193).
+#[derive(Default)]
+struct Words {
+    error: String,
+    subtype: String,
+    description: String,
+}
+
+impl Words {
+    fn read(body: &[u8]) -> Self {
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(one_line).unwrap_or_default();
+        let Ok(answer) = serde_json::from_slice::<Value>(body) else {
+            return Self { description: strike_out(body).trim().to_owned(), ..Self::default() };
+        };
+        match answer.get("error") {
+            Some(Value::Object(error)) => Self {
+                error: text(error.get("status")),
+                subtype: String::new(),
+                description: text(error.get("message")),
+            },
+            error => Self {
+                error: text(error),
+                subtype: text(answer.get("error_subtype")),
+                description: text(answer.get("error_description")),
+            },
+        }
+    }
+}
+
+/// By how much this machine's clock differs from the server's `Date`, in words.
+fn clock_error(response: &Response, sent_at: SystemTime) -> Option<String> {
+    let there = httpdate::parse_http_date(response.header("date")?).ok()?;
+    let (off, direction) = match sent_at.duration_since(there) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    (off >= Duration::from_secs(30))
+        .then(|| format!("this machine's clock is {} {direction} the token server's", in_words(off)))
+}
+
+/// A span of time, to the two largest units.
+pub fn in_words(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, body: &str, headers: &[(&'static str, &str)]) -> Failure {
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let response = Response { status, headers, body: body.as_bytes().to_vec() };
+        let now = httpdate::parse_http_date("Mon, 23 Nov 2026 12:00:00 GMT").unwrap();
+        of_refusal("https://t/token", &response, now)
+    }
+
+    #[test]
+    fn each_refusal_has_its_kind_and_remedy() {
+        for (status, body, kind, said) in [
+            (
+                400,
+                r#"{"error":"invalid_grant","error_description":"Token has been expired or revoked."}"#,
+                NeedsPerson,
+                "gcloud auth application-default login",
+            ),
+            (
+                400,
+                r#"{"error":"invalid_grant","error_subtype":"invalid_rapt","error_description":"reauth related error (invalid_rapt)"}"#,
+                NeedsPerson,
+                "Workspace",
+            ),
+            (
+                400,
+                r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#,
+                NeedsPerson,
+                "keys create",
+            ),
+            (
+                401,
+                r#"{"error":"invalid_client","error_description":"The OAuth client was not found."}"#,
+                NeedsPerson,
+                "client_secret",
+            ),
+            (400, r#"{"error":"temporarily_unavailable"}"#, Transient, "Google's side"),
+            (
+                403,
+                r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"No."}}"#,
+                Transient,
+                "PERMISSION_DENIED: \"No.\"",
+            ),
+            (429, "", Transient, "too many requests"),
+            (500, "<html>oops</html>", Transient, "answered 500: \"<html>oops</html>\""),
+            (404, "", Transient, "TokenUri"),
+            (302, "", Transient, "captive portal"),
+            (204, "", Transient, "no answer of a token endpoint"),
+        ] {
+            let failure = refusal(status, body, &[]);
+            assert_eq!(failure.kind, kind, "{failure}");
+            assert!(failure.to_string().contains(said), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_clock_is_measured() {
+        let body = r#"{"error":"invalid_grant","error_description":"Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim."}"#;
+        let failure = refusal(400, body, &[("date", "Mon, 23 Nov 2026 15:30:00 GMT")]);
+        assert_eq!(failure.kind, Transient);
+        assert!(failure.remedy.contains("clock is 3 h 30 min behind the token server's"), "{failure}");
+    }
+
+    #[test]
+    fn every_row_can_be_reached() {
+        for (index, row) in TOKEN_REFUSALS.iter().enumerate() {
+            let body = format!(r#"{{"error":"{}","error_description":"{}"}}"#, row.error, row.words);
+            let reached = refusal(row.status.0, &body, &[]);
+            let first = TOKEN_REFUSALS.iter().position(|other| reached.remedy == other.remedy).unwrap();
+            assert_eq!(TOKEN_REFUSALS[first].remedy, row.remedy, "row {index}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Service-account keys: the JWT bearer grant (RFC 7523 section 2.1, AIP-4112).
+
+use std::time::{Duration, SystemTime};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::{
+    rand::SystemRandom,
+    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
+};
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use serde_json::json;
+
+use crate::{
+    Failure, FailureKind, Field, Secret, credential_file::CredentialFile, source::DEFAULT_TOKEN_URI,
+};
+
+/// The longest that Google lets an assertion live.
+const ASSERTION_LIFETIME: Duration = Duration::from_secs(3600);
+/// Google refuses an assertion from the future: so much may this machine's clock be fast.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(10);
+
+/// A service account's key, as its JSON file holds it.
+pub(crate) struct ServiceAccountKey {
+    pub(crate) client_email: String,
+    private_key_id: String,
+    key: RsaKeyPair,
+    pub(crate) token_uri: Option<String>,
+}
+
+impl ServiceAccountKey {
+    pub(crate) fn read(file: &CredentialFile<'_>) -> Result<Self, Failure> {
+        Ok(Self {
+            client_email: file.mandatory("client_email")?.to_owned(),
+            private_key_id: file.mandatory("private_key_id")?.to_owned(),
+            key: rsa_key(file.mandatory("private_key")?).map_err(|what| {
+                file.wrong(&format!("holds a `private_key` that is no RSA key in PEM: {what}"))
+            })?,
+            token_uri: file.optional("token_uri")?.map(str::to_owned),
+        })
+    }
+
+    /// The fields of the token request (RFC 7523 section 2.1) for `scopes`, separated by spaces.
+    pub(crate) fn form(&self, scopes: &str, now: SystemTime) -> Result<Vec<(&'static str, Field)>, Failure> {
+        let assertion = self.assertion(scopes, now)?;
+        Ok(vec![
+            ("grant_type", Field::Plain("urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned())),
+            ("assertion", Field::Secret(assertion)),
+        ])
+    }
+
+    /// The signed assertion (RFC 7515 section 7.1, RFC 7523 section 3).
+    fn assertion(&self, scopes: &str, now: SystemTime) -> Result<Secret, Failure> {
+        let issued_at = now
+            .checked_sub(CLOCK_TOLERANCE)
+            .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
+            .unwrap_or_default()
+            .as_secs();
+        let header = json!({"alg": "RS256", "typ": "JWT", "kid": self.private_key_id});
+        // The audience is the endpoint that the key's file names, not the way that the request takes to it.
+        let claims = json!({
+            "iss": self.client_email,
+            "scope": scopes,
+            "aud": self.token_uri.as_deref().unwrap_or(DEFAULT_TOKEN_URI),
+            "iat": issued_at,
+            "exp": issued_at + ASSERTION_LIFETIME.as_secs(),
+        });
+        let mut token = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let mut signature = vec![0; self.key.public().modulus_len()];
+        self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), token.as_bytes(), &mut signature).map_err(
+            |ring::error::Unspecified| {
+                let cause = format!("the assertion for {} could not be signed", self.client_email);
+                Failure::new(FailureKind::Transient, cause, "it is tried again")
+            },
+        )?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(Secret::new(token))
+    }
+}
+
+/// Reads an RSA key in PEM: PKCS#8 (RFC 5958), as Google writes it, or PKCS#1 (RFC 8017).
+fn rsa_key(pem: &str) -> Result<RsaKeyPair, String> {
+    // Keys that went through an environment variable often come with their line ends as two characters.
+    let unfolded = if pem.contains('\n') { pem.to_owned() } else { pem.replace("\\n", "\n") };
+    let unfolded = Secret::new(unfolded);
+    let rejected = |error: ring::error::KeyRejected| error.to_string();
+    match PrivateKeyDer::from_pem_slice(unfolded.expose().as_bytes()) {
+        Ok(PrivateKeyDer::Pkcs8(key)) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).map_err(rejected),
+        Ok(PrivateKeyDer::Pkcs1(key)) => RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(rejected),
+        Ok(_) => Err("it is a key of another algorithm".to_owned()),
+        Err(_) => Err("there is no whole `-----BEGIN PRIVATE KEY-----` block".to_owned()),
+    }
+}

@@ -1,0 +1,159 @@
+//! Which servers are trusted: rustls with ring, and the roots that Orthanc was given.
+
+use std::sync::Arc;
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
+};
+
+use crate::http::{HttpSettings, PeerVerification};
+
+/// The client's side of TLS, as `settings` want it.
+///
+/// The CA file is parsed once and its result shared by every account: with Debian's bundle of 144 certificates this is
+/// the dearest part of asking for a token.
+pub(crate) fn client_config(settings: &HttpSettings) -> Result<ClientConfig, String> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match settings.verify_peers {
+        PeerVerification::Off => Arc::new(AnyServer(Arc::clone(&provider))),
+        PeerVerification::Required => Arc::new(verifier(settings, &provider)?),
+    };
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
+}
+
+fn verifier(settings: &HttpSettings, provider: &Arc<CryptoProvider>) -> Result<TrustedServer, String> {
+    let (listed, roots_from) = match &settings.ca_certificates {
+        Some(path) => {
+            let shown = path.display();
+            let pem = std::fs::read(path)
+                .map_err(|error| format!("HttpsCACertificates: {shown} cannot be read ({error})"))?;
+            let listed = CertificateDer::pem_slice_iter(&pem)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| format!("HttpsCACertificates: {shown} is not a PEM file ({error:?})"))?;
+            (listed, format!("HttpsCACertificates: {shown}"))
+        }
+        None => (rustls_native_certs::load_native_certs().certs, "the system's certificate store".to_owned()),
+    };
+    let mut roots = RootCertStore::empty();
+    // Bundles hold certificates that webpki does not take for roots; libcurl passes over them as well.
+    let (usable, _) = roots.add_parsable_certificates(listed.iter().cloned());
+    if usable == 0 {
+        return Err(format!("{roots_from} holds no usable certificate"));
+    }
+    let web_pki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| error.to_string())?;
+    let itself_listed = if settings.ca_certificates.is_some() { listed } else { Vec::new() };
+    Ok(TrustedServer { web_pki, itself_listed })
+}
+
+/// As webpki, except that a self-signed server certificate is accepted where it is itself listed in the CA file.
+///
+/// libcurl does so and hospitals rely on it; webpki refuses such a certificate as `CaUsedAsEndEntity`. It does that
+/// after the dates were checked and before the name is, so the name is checked here.
+#[derive(Debug)]
+struct TrustedServer {
+    web_pki: Arc<WebPkiServerVerifier>,
+    itself_listed: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for TrustedServer {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.web_pki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(error)
+                if is_ca_used_as_end_entity(&error)
+                    && self.itself_listed.iter().any(|listed| listed == end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.web_pki.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.web_pki.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.web_pki.supported_verify_schemes()
+    }
+}
+
+fn is_ca_used_as_end_entity(error: &Error) -> bool {
+    let Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
+    matches!(other.0.downcast_ref::<webpki::Error>(), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// `HttpsVerifyPeers: false`: the handshake has to be sound, but anybody may have signed the certificate.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
