@@ -62,7 +62,7 @@ pub(crate) fn finalize() {
     drop(outcome);
 }
 
-/// `OrthancPluginOnChangeCallback`. Always 0: at OrthancStarted anything else kills Orthanc (1.13.0 by a
+/// `OrthancPluginOnChangeCallback`. Always 0: at `OrthancStarted` anything else kills Orthanc (1.13.0 by a
 /// segmentation fault), and later it keeps the change from the plugins behind us.
 pub(crate) extern "C" fn on_change(change: i32, _resource: i32, _identifier: *const c_char) -> i32 {
     let outcome = panic::caught(|| {
