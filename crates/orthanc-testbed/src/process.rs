@@ -4,6 +4,7 @@ use std::{
     env,
     ffi::OsString,
     io,
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
@@ -160,6 +161,8 @@ impl Launch<'_> {
         let mut words = words.into_iter();
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).env_clear().env("PATH", PATH);
+        // Ctrl-C in a terminal is for the owner, who may still need Orthanc for tidying up.
+        command.process_group(0);
         command
     }
 }

@@ -177,7 +177,7 @@ fn phantom(ct: &Ct, slice: u32, dice: &mut Dice) -> Vec<u16> {
     pixels
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): eight lines, and the same on every machine.
+/// `SplitMix64` (Steele, Lea and Flood 2014): eight lines, and the same on every machine.
 struct Dice(u64);
 
 impl Dice {

@@ -1,0 +1,55 @@
+//! Where things are, and the plugin's library.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::shell;
+
+/// The package of the plugin.
+pub(crate) const PLUGIN: &str = "orthanc-google-cloud-platform";
+
+/// How a library is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Quick to build.
+    Dev,
+    /// What ships.
+    Release,
+}
+
+/// The top of the work tree.
+pub(crate) fn root() -> &'static Path {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest)
+}
+
+/// The cargo that runs us, in the top of the work tree.
+pub(crate) fn cargo(arguments: &str) -> Command {
+    let mut command = shell::command(&format!("cargo {arguments}"));
+    command.current_dir(root());
+    command
+}
+
+/// Cargo's target folder, wherever `CARGO_TARGET_DIR` or a configuration has put it.
+pub(crate) fn target() -> Result<PathBuf> {
+    let text = shell::capture(&mut cargo("metadata --no-deps --format-version=1"))?;
+    let metadata: serde_json::Value = serde_json::from_str(&text)?;
+    let folder = metadata.get("target_directory").and_then(serde_json::Value::as_str);
+    Ok(folder.context("`cargo metadata` names no target_directory")?.into())
+}
+
+/// Builds the plugin and gives the path of the library.
+pub(crate) fn build_plugin(profile: Profile) -> Result<PathBuf> {
+    let (flag, folder) = match profile {
+        Profile::Dev => ("", "debug"),
+        Profile::Release => ("--release", "release"),
+    };
+    shell::run(&mut cargo(&format!("build {flag} --package {PLUGIN}")))?;
+    let library = target()?.join(folder).join("libOrthancGoogleCloudPlatform.so");
+    anyhow::ensure!(library.exists(), "cargo built no {}", library.display());
+    Ok(library)
+}
