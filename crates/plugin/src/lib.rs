@@ -1,1 +1,121 @@
-//! To be described.
+//! `libOrthancGoogleCloudPlatform.so`: joins Orthanc to DICOM stores of the Google Cloud Healthcare API.
+//!
+//! Wiring only. [`configuration`] turns Orthanc's JSON into accounts, `google-credentials` keeps a token for each,
+//! [`publication`] decides and [`publisher`] does what it takes that the DICOMweb plugin holds a server for each
+//! account, with the newest token in it. [`running`] is the one thread on which all of it happens.
+//!
+//! Nothing here stops Orthanc: it refuses a host that is too old, and whatever else is wrong is one line in the log.
+#![deny(unsafe_code)]
+#![expect(non_snake_case, reason = "administrators know the library by this name")]
+
+pub mod configuration;
+mod dicomweb;
+mod logging;
+pub mod publication;
+mod publisher;
+mod running;
+
+use std::{
+    ffi::CStr,
+    sync::{Mutex, PoisonError},
+};
+
+use configuration::{Configuration, Severity};
+use orthanc_sdk::{Change, Host, Level, Plugin, Refusal, Version};
+use running::Running;
+
+/// The plugin, between `OrthancPluginInitialize` and `OrthancPluginFinalize`.
+pub struct GoogleCloudPlatform {
+    host: Host,
+    configuration: Configuration,
+    running: Mutex<Option<Running>>,
+}
+
+impl Plugin for GoogleCloudPlatform {
+    const NAME: &'static CStr = c"google-cloud-platform";
+    const VERSION: &'static CStr = VERSION;
+    // The C++ plugin's limit: the oldest Orthanc whose DICOMweb plugin has the servers' REST API.
+    const OLDEST_HOST: Version = Version::new(1, 5, 4);
+
+    fn initialize(host: &Host) -> Result<Self, Refusal> {
+        let configuration = read_configuration(host);
+        host.set_description(
+            "Keeps DICOM stores of the Google Cloud Healthcare API available as remote DICOMweb servers.",
+        );
+        // Where users search and retrieve; relative to Orthanc Explorer, so that it works behind a path prefix.
+        host.set_root_uri(&format!("..{}app/client/index.html", configuration.dicomweb.root));
+        Ok(Self { host: host.clone(), configuration, running: Mutex::new(None) })
+    }
+
+    fn on_change(&self, change: Change) {
+        match change {
+            Change::OrthancStarted => self.start(),
+            Change::OrthancStopped => self.stop(),
+            _ => {}
+        }
+    }
+}
+
+orthanc_sdk::export_plugin!(GoogleCloudPlatform);
+
+/// The workspace's version, as C wants it.
+const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+    Ok(version) => version,
+    Err(_) => c"",
+};
+
+impl GoogleCloudPlatform {
+    /// Begins to keep tokens, on a thread of the plugin's own: callbacks of all plugins share one lock.
+    fn start(&self) {
+        self.stop();
+        if self.configuration.accounts.is_empty() {
+            self.host.log(
+                Level::Warning,
+                "No Google Cloud Platform account is configured: name one in GoogleCloudPlatform.Accounts",
+            );
+            return;
+        }
+        match Running::start(self.host.clone(), self.configuration.clone()) {
+            Ok(running) => *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running),
+            Err(error) => self.host.log(
+                Level::Error,
+                &format!("Google Cloud Platform is off: no thread could be started ({error}); free memory or raise the limit of threads, and restart Orthanc"),
+            ),
+        }
+    }
+
+    /// Ends the thread and waits for it, as short as that takes: nothing it does blocks.
+    fn stop(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(running);
+    }
+}
+
+impl Drop for GoogleCloudPlatform {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Reads the configuration and tells the log everything that is wrong with it.
+fn read_configuration(host: &Host) -> Configuration {
+    let text = match host.configuration() {
+        Ok(text) => text,
+        Err(error) => {
+            host.log(
+                Level::Error,
+                &format!("Google Cloud Platform is off: Orthanc does not give its configuration ({error}); restart Orthanc"),
+            );
+            return Configuration::default();
+        }
+    };
+    let (configuration, findings) = configuration::read(&text);
+    for finding in findings {
+        let level = match finding.severity {
+            Severity::Error => Level::Error,
+            Severity::Warning => Level::Warning,
+        };
+        host.log(level, &finding.to_string());
+    }
+    configuration
+}

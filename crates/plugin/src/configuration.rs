@@ -1,0 +1,190 @@
+//! What Orthanc's configuration asks for, in two stages: [`section`] reads it and finds every mistake, and the types here
+//! are what it means.
+//!
+//! Nothing here fails: a mistake costs an account or an option, and is a [`Finding`] for the log.
+
+mod account;
+mod section;
+
+use std::{path::PathBuf, time::Duration};
+
+use google_credentials::{HttpSettings, PeerVerification, Proxy, Verbosity};
+use serde_json::{Map, Value};
+
+pub use account::Account;
+pub use section::{Finding, Severity};
+use section::{Findings, Section};
+
+/// The plugin's section of Orthanc's configuration.
+pub const SECTION: &str = "GoogleCloudPlatform";
+/// Its keys.
+const KEYS: [&str; 5] = ["Accounts", "BaseUrl", "RefreshInterval", "Timeout", "TokenUri"];
+
+/// The Healthcare API that the C++ plugin used: what worked goes on to work.
+const BASE_URL: &str = "https://healthcare.googleapis.com/v1beta1/";
+/// A token request takes a fraction of a second; a minute of silence is an outage.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// A minute bounds how long a jump of the clock stays unnoticed.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
+/// Longer limits are taken for this one: a day.
+const LONGEST: u64 = 86_400;
+
+/// Everything the plugin needs to know.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// The accounts that can be used.
+    pub accounts: Vec<Account>,
+    /// The DICOMweb plugin's options.
+    pub dicomweb: DicomWebSettings,
+    /// How token requests are sent.
+    pub http: HttpSettings,
+    /// `RefreshInterval`: the longest pause between two looks at an account.
+    pub look_every: Duration,
+}
+
+/// `DicomWeb`: the options of the DICOMweb plugin that matter here.
+#[derive(Debug, Clone)]
+pub struct DicomWebSettings {
+    /// `Root`, with a slash at both ends.
+    pub root: String,
+    /// `Enable`.
+    pub enabled: bool,
+    /// `ServersInDatabase`.
+    pub servers_in_database: bool,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        read("{}").0
+    }
+}
+
+/// What the accounts share.
+struct Shared {
+    base_url: Option<String>,
+    token_uri: Option<String>,
+    /// Orthanc's `HttpTimeout`.
+    http_timeout: Option<u64>,
+    /// `DicomWeb.Servers`.
+    servers: Map<String, Value>,
+}
+
+/// Reads Orthanc's whole configuration, as [`orthanc_sdk::Host::configuration`] gives it.
+pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
+    let mut findings = Findings::default();
+    let document = if let Ok(Value::Object(document)) = serde_json::from_str(text) {
+        document
+    } else {
+        findings.error(SECTION, "Orthanc's configuration is not a JSON object, so no account can be used");
+        Map::new()
+    };
+    let dicomweb = object(document.get("DicomWeb"));
+    let shared_section = plugin_section(&document, &mut findings);
+    let mut section = Section::new(SECTION, &shared_section, &KEYS, &mut findings);
+
+    let timeout = match section.seconds("Timeout", "use 60") {
+        Some(0) => {
+            section.warn("Timeout", "0 would wait for ever; 60 is used");
+            TIMEOUT
+        }
+        Some(seconds) => Duration::from_secs(seconds.min(LONGEST)),
+        None => TIMEOUT,
+    };
+    let look_every = match section.seconds("RefreshInterval", "use 60, or leave it out") {
+        None | Some(0) => REFRESH_INTERVAL,
+        Some(seconds) => Duration::from_secs(seconds).min(REFRESH_INTERVAL),
+    };
+    let shared = Shared {
+        base_url: base_url(&mut section),
+        token_uri: account::token_uri(&mut section),
+        http_timeout: document.get("HttpTimeout").and_then(Value::as_u64),
+        servers: object(dicomweb.get("Servers")),
+    };
+    let accounts = section.object("Accounts", "use { \"NAME\": { \"Project\": … } }");
+    section.finish();
+
+    let accounts: Vec<_> = accounts
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| account::read(name, value, &shared, &mut findings))
+        .collect();
+    if accounts.iter().any(|account| account.cut_by_orthanc) {
+        findings.warning("HttpTimeout", "ends every transfer with Google after a minute or less; raise it, or give the account an HttpTimeout of its own");
+    }
+    let configuration = Configuration {
+        accounts,
+        dicomweb: DicomWebSettings {
+            root: root(dicomweb.get("Root").and_then(Value::as_str).unwrap_or("/dicom-web/")),
+            enabled: flag(dicomweb.get("Enable"), true),
+            servers_in_database: flag(dicomweb.get("ServersInDatabase"), false),
+        },
+        http: http(&document, timeout),
+        look_every,
+    };
+    (configuration, findings.into_vec())
+}
+
+/// The plugin's own section, in whatever letter case it is written.
+fn plugin_section(document: &Map<String, Value>, findings: &mut Findings) -> Map<String, Value> {
+    let written = document.keys().find(|key| *key == SECTION);
+    let written = written.or_else(|| document.keys().find(|key| key.eq_ignore_ascii_case(SECTION)));
+    let Some(written) = written else { return Map::new() };
+    if written != SECTION {
+        findings.warning(written, &format!("is taken for {SECTION}; write it so"));
+    }
+    let section = document.get(written).and_then(Value::as_object).cloned();
+    section.unwrap_or_else(|| {
+        findings.error(SECTION, "is not an object; use { \"Accounts\": { … } }");
+        Map::new()
+    })
+}
+
+/// The Healthcare API's root, with its last slash; `None` where it is wrong, because then every account is.
+fn base_url(section: &mut Section<'_, '_>) -> Option<String> {
+    let Ok(written) = section.string("BaseUrl", &format!("use {BASE_URL}")) else { return None };
+    let Some(written) = written else { return Some(BASE_URL.to_owned()) };
+    let is_root = url::Url::parse(&written).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
+    });
+    if !is_root {
+        section.error("BaseUrl", &format!("`{written}` is no address of an HTTP API; use {BASE_URL}"));
+        return None;
+    }
+    if written.ends_with('/') {
+        return Some(written);
+    }
+    section.warn("BaseUrl", &format!("lacks its last slash; `{written}/` is used"));
+    Some(format!("{written}/"))
+}
+
+fn http(document: &Map<String, Value>, timeout: Duration) -> HttpSettings {
+    let text = |key| document.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+    HttpSettings {
+        ca_certificates: text("HttpsCACertificates").map(PathBuf::from),
+        verify_peers: if flag(document.get("HttpsVerifyPeers"), true) {
+            PeerVerification::Required
+        } else {
+            PeerVerification::Off
+        },
+        proxy: text("HttpProxy").and_then(Proxy::parse),
+        timeout,
+        verbose: if flag(document.get("HttpVerbose"), false) { Verbosity::Verbose } else { Verbosity::Quiet },
+    }
+}
+
+/// `DicomWeb.Root`, as the DICOMweb plugin completes it.
+fn root(written: &str) -> String {
+    let inner = written.trim_matches('/');
+    if inner.is_empty() { "/".to_owned() } else { format!("/{inner}/") }
+}
+
+fn flag(value: Option<&Value>, default: bool) -> bool {
+    value.and_then(Value::as_bool).unwrap_or(default)
+}
+
+fn object(value: Option<&Value>) -> Map<String, Value> {
+    value.and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! One account: which store, which credential, and the DICOMweb server that it becomes.
+
+use std::path::PathBuf;
+
+use google_credentials::{Credential, Secret, Source};
+use serde_json::{Map, Value, json};
+
+use super::{
+    LONGEST, SECTION, Shared,
+    section::{Findings, Section, Wrong},
+};
+
+/// An account's keys.
+const KEYS: [&str; 11] = [
+    "AuthorizedUserClientId",
+    "AuthorizedUserClientSecret",
+    "AuthorizedUserFile",
+    "AuthorizedUserRefreshToken",
+    "Dataset",
+    "DicomStore",
+    "HttpTimeout",
+    "Location",
+    "Project",
+    "ServiceAccountFile",
+    "TokenUri",
+];
+/// Published unless something else is configured: without it every transfer ends after Orthanc's 60 s.
+const HTTP_TIMEOUT: u64 = 3600;
+/// Orthanc's own default, which Debian's configuration writes out: too short for studies, so that it is warned about.
+const SHORT_TIMEOUT: u64 = 60;
+
+/// A DICOM store with the credential to reach it.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The account's name, which is the DICOMweb server's.
+    pub name: String,
+    /// The store's DICOMweb root, with its last slash.
+    pub url: String,
+    /// Where its tokens come from.
+    pub source: Source,
+    /// The time limit of whole transfers, in seconds.
+    pub http_timeout: u64,
+    /// The limit is Orthanc's own and too short for studies.
+    pub cut_by_orthanc: bool,
+    /// What the user set for the same server in `DicomWeb.Servers`.
+    pub options: Map<String, Value>,
+}
+
+impl Account {
+    /// How the log calls it.
+    pub fn title(&self) -> String {
+        format!("Account \"{}\"", self.name)
+    }
+
+    /// Where it stands in the configuration.
+    pub fn option_path(&self) -> String {
+        path(&self.name)
+    }
+
+    /// The body of `PUT {DicomWeb.Root}servers/{name}`: the user's options, and over them what leads to Google.
+    pub fn server(&self, token: &Secret, quota_project: Option<&str>) -> Value {
+        let mut server = self.options.clone();
+        let headers = server.entry("HttpHeaders").or_insert_with(|| json!({}));
+        if let Value::Object(headers) = headers {
+            headers.retain(|name, _| !name.eq_ignore_ascii_case("Authorization"));
+            headers.insert("Authorization".to_owned(), format!("Bearer {}", token.expose()).into());
+            let named = headers.keys().any(|name| name.eq_ignore_ascii_case("X-Goog-User-Project"));
+            if let Some(project) = quota_project.filter(|_| !named) {
+                headers.insert("X-Goog-User-Project".to_owned(), project.into());
+            }
+        }
+        server.insert("Url".to_owned(), self.url.as_str().into());
+        server.insert("Timeout".to_owned(), self.http_timeout.into());
+        server.entry("HasDelete").or_insert_with(|| "1".into());
+        Value::Object(server)
+    }
+}
+
+/// Reads one account; `None` where it cannot be used.
+pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Findings) -> Option<Account> {
+    let path = path(name);
+    let Value::Object(members) = value else {
+        findings.error(&path, "is not an object; use { \"Project\": …, \"Location\": …, \"Dataset\": …, \"DicomStore\": …, \"ServiceAccountFile\": … }");
+        return None;
+    };
+    let mut section = Section::new(path, members, &KEYS, findings);
+    let fits = check_name(name, &mut section);
+    let parts = ["Project", "Location", "Dataset", "DicomStore"].map(|key| part(&mut section, key));
+    let credential = credential(&mut section);
+    let token_uri = section_token_uri(&mut section);
+    let http_timeout = section.seconds("HttpTimeout", "leave it out to allow an hour");
+    let options = server_options(shared.servers.get(name), name, &mut section);
+    section.finish();
+
+    let [Some(project), Some(location), Some(dataset), Some(store)] = parts else { return None };
+    let (true, Some(credential), Ok(token_uri)) = (fits, credential, token_uri) else { return None };
+    let base = shared.base_url.as_ref()?;
+    let of_server = options.get("Timeout").and_then(Value::as_u64).filter(|seconds| *seconds > 0);
+    // 0 means 60 to most of the Orthancs there are, and not what who writes it wants: no limit. A day is one.
+    let limit = |seconds: u64| if seconds == 0 { LONGEST } else { seconds.min(u64::from(u32::MAX)) };
+    let own = http_timeout.map(limit).or(of_server);
+    let of_orthanc = shared.http_timeout.map(limit);
+    Some(Account {
+        name: name.to_owned(),
+        url: format!(
+            "{base}projects/{project}/locations/{location}/datasets/{dataset}/dicomStores/{store}/dicomWeb/"
+        ),
+        source: Source { credential, token_uri: token_uri.or_else(|| shared.token_uri.clone()) },
+        http_timeout: own.or(of_orthanc).unwrap_or(HTTP_TIMEOUT),
+        cut_by_orthanc: own.is_none() && of_orthanc.is_some_and(|seconds| seconds <= SHORT_TIMEOUT),
+        options,
+    })
+}
+
+/// `TokenUri`, global or of an account; `None` where it is absent or wrong.
+pub(super) fn token_uri(section: &mut Section<'_, '_>) -> Option<String> {
+    section_token_uri(section).unwrap_or_default()
+}
+
+fn section_token_uri(section: &mut Section<'_, '_>) -> Result<Option<String>, Wrong> {
+    const REMEDY: &str = "use the address of a token endpoint, or leave it out for Google's";
+    let Some(written) = section.string("TokenUri", REMEDY)? else { return Ok(None) };
+    match url::Url::parse(&written) {
+        Ok(url) if url.scheme() == "https" => Ok(Some(written)),
+        Ok(url) if url.scheme() == "http" => {
+            let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+            if !here {
+                section.warn("TokenUri", "is not https: the credential travels in clear; use https");
+            }
+            Ok(Some(written))
+        }
+        _ => {
+            section.error("TokenUri", &format!("`{written}` is no address; {REMEDY}"));
+            Err(Wrong)
+        }
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("{SECTION}.Accounts.{name}")
+}
+
+/// Whether `{DicomWeb.Root}servers/{name}` can be a route of the DICOMweb plugin.
+fn check_name(name: &str, section: &mut Section<'_, '_>) -> bool {
+    let fits = !name.is_empty()
+        && !matches!(name, "." | "..")
+        && !name.contains(|c: char| c == '/' || c.is_control());
+    if !fits {
+        section.whole_error("cannot be the name of a DICOMweb server, because it is a part of its address; use letters, digits, `-` and `_`");
+    }
+    fits
+}
+
+/// A part of the store's name, which is mandatory.
+fn part(section: &mut Section<'_, '_>, key: &str) -> Option<String> {
+    const REMEDY: &str = "copy it from the store's full name in the Google Cloud console, projects/PROJECT/locations/LOCATION/datasets/DATASET/dicomStores/STORE";
+    match section.string(key, REMEDY) {
+        Ok(Some(text))
+            if text.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#%\\".contains(c)) =>
+        {
+            section.error(key, &format!("`{text}` holds a character that no such name has; {REMEDY}"));
+            None
+        }
+        Ok(Some(text)) => Some(text),
+        Ok(None) => {
+            section.error(key, &format!("is missing or empty; {REMEDY}"));
+            None
+        }
+        Err(Wrong) => None,
+    }
+}
+
+/// The credential: the first there is in the order of the C++ plugin.
+fn credential(section: &mut Section<'_, '_>) -> Option<Credential> {
+    const STRINGS: [&str; 3] =
+        ["AuthorizedUserClientId", "AuthorizedUserClientSecret", "AuthorizedUserRefreshToken"];
+    const FILE: &str = "give the path of the credential's JSON file";
+    const STRING: &str = "copy it from the JSON file that gcloud wrote";
+    let service_account = section.string("ServiceAccountFile", FILE);
+    let user = section.string("AuthorizedUserFile", FILE);
+    let strings = STRINGS.map(|key| section.string(key, STRING));
+
+    let named: Vec<&str> = [
+        (service_account != Ok(None), "ServiceAccountFile"),
+        (user != Ok(None), "AuthorizedUserFile"),
+        (
+            strings.iter().any(|text| *text != Ok(None)),
+            "AuthorizedUserClientId, …ClientSecret, …RefreshToken",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(there, key)| there.then_some(key))
+    .collect();
+    if let [first, rest @ ..] = named.as_slice()
+        && !rest.is_empty()
+    {
+        let key = first.split(',').next().unwrap_or(first);
+        section.warn(key, &format!("is used, and {} is ignored; keep one credential", rest.join(" and ")));
+    }
+    if let Some(path) = service_account.ok()? {
+        return Some(Credential::ServiceAccountFile(PathBuf::from(path)));
+    }
+    if let Some(path) = user.ok()? {
+        return Some(Credential::AuthorizedUserFile(PathBuf::from(path)));
+    }
+    match strings {
+        [Ok(Some(client_id)), Ok(Some(client_secret)), Ok(Some(refresh_token))] => {
+            Some(Credential::AuthorizedUser {
+                client_id,
+                client_secret: Secret::new(client_secret),
+                refresh_token: Secret::new(refresh_token),
+            })
+        }
+        [Ok(None), Ok(None), Ok(None)] => {
+            section.whole_error("has no credential; add ServiceAccountFile, or AuthorizedUserFile");
+            None
+        }
+        strings => {
+            for (key, _) in STRINGS.iter().zip(strings).filter(|(_, text)| *text == Ok(None)) {
+                section
+                    .error(key, &format!("is missing or empty, but the other two strings need it; {STRING}"));
+            }
+            None
+        }
+    }
+}
+
+/// What the user set for the server of the same name in `DicomWeb.Servers` and is no part of the way to Google.
+fn server_options(server: Option<&Value>, name: &str, section: &mut Section<'_, '_>) -> Map<String, Value> {
+    let Some(Value::Object(server)) = server else { return Map::new() };
+    let mut options = Map::new();
+    for (key, value) in server {
+        let fits = match key.as_str() {
+            "Url" | "URL" => continue,
+            "Username" | "Password" => {
+                section.whole_error(&format!(
+                    "DicomWeb.Servers.{name}.{key} is not used: the token stands in its place; remove it"
+                ));
+                continue;
+            }
+            "HttpHeaders" => value.as_object().is_some_and(|headers| headers.values().all(Value::is_string)),
+            _ => value.is_string() || value.is_boolean() || value.is_i64() || value.is_u64(),
+        };
+        if fits {
+            options.insert(key.clone(), value.clone());
+        }
+    }
+    options
+}

@@ -1,0 +1,163 @@
+//! Reads one object of the configuration and finds everything that is wrong with it, each with its path.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+/// How much a mistake costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// An account or an option cannot be used.
+    Error,
+    /// It works, perhaps not as it was meant.
+    Warning,
+}
+
+/// Something wrong in the configuration: where, what, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it costs.
+    pub severity: Severity,
+    /// The key's path: `GoogleCloudPlatform.Accounts.hospital.Project`.
+    pub path: String,
+    /// What is wrong with it, and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.text)
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Findings(Vec<Finding>);
+
+impl Findings {
+    pub(super) fn error(&mut self, path: &str, text: &str) {
+        self.push(Severity::Error, path, text);
+    }
+
+    pub(super) fn warning(&mut self, path: &str, text: &str) {
+        self.push(Severity::Warning, path, text);
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Finding> {
+        self.0
+    }
+
+    fn push(&mut self, severity: Severity, path: &str, text: &str) {
+        self.0.push(Finding { severity, path: path.to_owned(), text: text.to_owned() });
+    }
+}
+
+/// A value was there, but not one that can be used; the finding is made.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wrong;
+
+/// One object of the configuration. Call [`Section::finish`] when all keys were asked for.
+pub(super) struct Section<'a, 'f> {
+    path: String,
+    members: &'a Map<String, Value>,
+    keys: &'a [&'static str],
+    findings: &'f mut Findings,
+}
+
+impl<'a, 'f> Section<'a, 'f> {
+    /// The object at `path`, which may hold `keys`.
+    pub(super) fn new(
+        path: impl Into<String>,
+        members: &'a Map<String, Value>,
+        keys: &'a [&'static str],
+        findings: &'f mut Findings,
+    ) -> Self {
+        Self { path: path.into(), members, keys, findings }
+    }
+
+    /// A string. What is absent and what is empty is `None`: configuration templates leave empty strings behind.
+    pub(super) fn string(&mut self, key: &str, remedy: &str) -> Result<Option<String>, Wrong> {
+        match self.value(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => {
+                self.error(key, &format!("is not a string; {remedy}"));
+                Err(Wrong)
+            }
+        }
+    }
+
+    /// A whole number of seconds, 0 or more; `None` where it is absent or wrong.
+    pub(super) fn seconds(&mut self, key: &str, remedy: &str) -> Option<u64> {
+        let value = self.value(key).filter(|value| !value.is_null())?;
+        let seconds = value.as_u64();
+        if seconds.is_none() {
+            let what = match value {
+                Value::Number(number) => format!("is {number}, not a whole number of seconds"),
+                _ => "is not a number of seconds".to_owned(),
+            };
+            self.error(key, &format!("{what}; {remedy}"));
+        }
+        seconds
+    }
+
+    /// An object; `None` where it is absent or wrong.
+    pub(super) fn object(&mut self, key: &str, remedy: &str) -> Option<&'a Map<String, Value>> {
+        let value = self.value(key).filter(|value| !value.is_null())?;
+        let object = value.as_object();
+        if object.is_none() {
+            self.error(key, &format!("is not an object; {remedy}"));
+        }
+        object
+    }
+
+    /// Notes a mistake of one key that makes it unusable.
+    pub(super) fn error(&mut self, key: &str, text: &str) {
+        self.findings.error(&format!("{}.{key}", self.path), text);
+    }
+
+    /// Notes a mistake of one key that can be lived with.
+    pub(super) fn warn(&mut self, key: &str, text: &str) {
+        self.findings.warning(&format!("{}.{key}", self.path), text);
+    }
+
+    /// Notes a mistake of the whole object.
+    pub(super) fn whole_error(&mut self, text: &str) {
+        self.findings.error(&self.path, text);
+    }
+
+    /// Notes every key that nobody asks for, and those in another letter case.
+    pub(super) fn finish(self) {
+        for written in self.members.keys() {
+            let path = format!("{}.{written}", self.path);
+            if self.keys.contains(&written.as_str()) {
+                continue;
+            }
+            let text = match self.keys.iter().find(|key| key.eq_ignore_ascii_case(written)) {
+                Some(key) if self.members.contains_key(*key) => {
+                    format!("is ignored, because {key} is there too; remove it")
+                }
+                Some(key) => format!("is taken for {key}; write it so"),
+                None => match nearest(written, self.keys) {
+                    Some(key) => format!("unknown key, which is ignored; did you mean {key}?"),
+                    None => "unknown key, which is ignored; remove it".to_owned(),
+                },
+            };
+            self.findings.warning(&path, &text);
+        }
+    }
+
+    fn value(&self, key: &str) -> Option<&'a Value> {
+        self.members.get(key).or_else(|| {
+            self.members.iter().find(|(written, _)| written.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+        })
+    }
+}
+
+/// The known key that `written` was probably meant to be.
+fn nearest(written: &str, keys: &[&'static str]) -> Option<&'static str> {
+    let likeness = |key: &str| strsim::jaro_winkler(&written.to_lowercase(), &key.to_lowercase());
+    let (key, best) = keys.iter().map(|key| (*key, likeness(key))).max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    (best > 0.8).then_some(key)
+}

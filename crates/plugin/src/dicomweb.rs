@@ -1,0 +1,72 @@
+//! The DICOMweb plugin, asked through Orthanc's REST API.
+
+use std::{collections::BTreeSet, fmt};
+
+use orthanc_sdk::{Error, Host, Method, Version};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+/// The first version whose servers can be changed at run time.
+const OLDEST: Version = Version::new(1, 0, 0);
+
+/// The remote servers of the DICOMweb plugin, at `{DicomWeb.Root}servers`.
+#[derive(Debug, Clone)]
+pub(crate) struct DicomWeb {
+    host: Host,
+    root: String,
+}
+
+impl DicomWeb {
+    pub(crate) fn new(host: Host, root: String) -> Self {
+        Self { host, root }
+    }
+
+    /// Whether there is a DICOMweb plugin to work with; if not, the sentence for the log.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        const INSTALL: &str = "install the DICOMweb plugin (Debian's package orthanc-dicomweb), name it in Orthanc's option Plugins, and restart Orthanc";
+        let answer = self.host.rest_call(Method::Get, "/plugins/dicom-web", &[]).map_err(|error| {
+            format!("Orthanc does not say whether the DICOMweb plugin is there ({error}); {INSTALL}")
+        })?;
+        if answer.status != 200 {
+            return Err(format!("the DICOMweb plugin is not loaded; {INSTALL}"));
+        }
+        let description: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let version = description.get("Version").and_then(Value::as_str).unwrap_or_default();
+        match version.parse::<Version>() {
+            Ok(found) if found >= OLDEST => Ok(()),
+            _ => Err(format!(
+                "the DICOMweb plugin is version `{version}`, and {OLDEST} is the oldest that works; {INSTALL}"
+            )),
+        }
+    }
+
+    /// The names of the servers it holds now.
+    pub(crate) fn servers(&self) -> Result<BTreeSet<String>, String> {
+        let uri = format!("{}servers", self.root);
+        let answer = self.host.rest_call(Method::Get, &uri, &[]).map_err(in_words)?;
+        if answer.status != 200 {
+            return Err(format!("GET {uri} is answered with {}", answer.status));
+        }
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| format!("GET {uri} gives no list of names ({error})"))
+    }
+
+    /// Adds a server, or replaces the one of that name whole.
+    pub(crate) fn publish(&self, name: &str, server: &Value) -> Result<(), String> {
+        self.host.rest_put(&self.server_uri(name), server.to_string().as_bytes()).map(drop).map_err(in_words)
+    }
+
+    /// Takes a server away.
+    pub(crate) fn withdraw(&self, name: &str) -> Result<(), String> {
+        self.host.rest_delete(&self.server_uri(name)).map_err(in_words)
+    }
+
+    fn server_uri(&self, name: &str) -> String {
+        format!("{}servers/{}", self.root, utf8_percent_encode(name, NON_ALPHANUMERIC))
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+fn in_words(error: Error) -> String {
+    fmt::format(format_args!("{error}"))
+}

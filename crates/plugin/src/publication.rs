@@ -1,0 +1,199 @@
+//! When an account's server has to be given to the DICOMweb plugin again: pure decisions.
+//!
+//! The DICOMweb plugin empties its list in its own `OrthancStarted` callback, which may come after ours. So what was
+//! accepted is looked for in the list, and given again until it is there. While Orthanc starts, the looks go on: a server
+//! that was seen and is gone was wiped, and is given again, for all accounts, but once only, because the plugin wipes
+//! once a start. After that, whatever is gone was deleted by a user, and stays so until the account's next token.
+
+use std::time::Duration;
+
+/// How long Orthanc is taken to be starting, from our own `OrthancStarted` on: the other plugins' callbacks follow it at
+/// once, and take milliseconds.
+const STARTING: Duration = Duration::from_secs(2);
+/// The shortest pause between two looks.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause between two looks while Orthanc starts.
+const LONGEST_PAUSE_AT_START: Duration = Duration::from_millis(500);
+/// The longest pause before a server that was refused, or is not listed, is given again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Where an account's server stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// No token yet, or a user has deleted it.
+    Absent,
+    /// To be given: a new token, a wipe, or a refusal that is over.
+    Wanted,
+    /// Accepted, but not yet seen in the list.
+    Accepted,
+    /// Seen in the list.
+    Listed,
+}
+
+/// The servers of all accounts, by index.
+#[derive(Debug)]
+pub struct Publication {
+    standings: Vec<Standing>,
+    wiped: bool,
+    /// Pauses in a row that were taken because something was left to do.
+    troubled_pauses: u32,
+}
+
+/// What a look into the list has shown of one account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It holds: listed for the first time since it was given.
+    Holds,
+    /// It was wiped or never kept; it is wanted again.
+    Gone,
+    /// A user has deleted it; it stays away until the next token.
+    Deleted,
+}
+
+impl Publication {
+    /// Nothing is published, and Orthanc has just started.
+    pub fn new(accounts: usize) -> Self {
+        Self { standings: vec![Standing::Absent; accounts], wiped: false, troubled_pauses: 0 }
+    }
+
+    /// The account has a new token.
+    pub fn token(&mut self, account: usize) {
+        self.set(account, Standing::Wanted);
+    }
+
+    /// The accounts whose server has to be given now.
+    pub fn wanted(&self) -> Vec<usize> {
+        self.at(Standing::Wanted)
+    }
+
+    /// The DICOMweb plugin took the server.
+    pub fn accepted(&mut self, account: usize) {
+        self.set(account, Standing::Accepted);
+    }
+
+    /// What the list, asked for `elapsed` after `OrthancStarted`, means for each account where something has changed.
+    pub fn looked(&mut self, elapsed: Duration, listed: impl Fn(usize) -> bool) -> Vec<(usize, Seen)> {
+        let mut changes = Vec::new();
+        let mut wiped = false;
+        for (account, standing) in self.standings.iter_mut().enumerate() {
+            let (after, seen) = match (*standing, listed(account)) {
+                (Standing::Accepted, true) => (Standing::Listed, Seen::Holds),
+                (Standing::Accepted, false) => (Standing::Wanted, Seen::Gone),
+                (Standing::Listed, false) if elapsed < STARTING && !self.wiped => {
+                    wiped = true;
+                    (Standing::Wanted, Seen::Gone)
+                }
+                (Standing::Listed, false) => (Standing::Absent, Seen::Deleted),
+                _ => continue,
+            };
+            *standing = after;
+            changes.push((account, seen));
+        }
+        self.wiped |= wiped;
+        changes
+    }
+
+    /// How long until the next look, `elapsed` after `OrthancStarted`. `look_every` is the pause when there is nothing
+    /// to do but to notice what users do.
+    pub fn pause(&mut self, elapsed: Duration, look_every: Duration) -> Duration {
+        if elapsed < STARTING {
+            return elapsed.clamp(SHORTEST_PAUSE, LONGEST_PAUSE_AT_START);
+        }
+        if !self.standings.iter().any(|at| matches!(at, Standing::Wanted | Standing::Accepted)) {
+            self.troubled_pauses = 0;
+            return look_every;
+        }
+        let doubled = SHORTEST_PAUSE.saturating_mul(2_u32.saturating_pow(self.troubled_pauses));
+        self.troubled_pauses = self.troubled_pauses.saturating_add(1);
+        doubled.min(LONGEST_PAUSE)
+    }
+
+    /// The accounts that the DICOMweb plugin may hold a server for.
+    pub fn held(&self) -> Vec<usize> {
+        let mut held = self.at(Standing::Accepted);
+        held.extend(self.at(Standing::Listed));
+        held
+    }
+
+    fn at(&self, standing: Standing) -> Vec<usize> {
+        let here = |(account, at): (usize, &Standing)| (*at == standing).then_some(account);
+        self.standings.iter().enumerate().filter_map(here).collect()
+    }
+
+    fn set(&mut self, account: usize, standing: Standing) {
+        if let Some(at) = self.standings.get_mut(account) {
+            *at = standing;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const AT_ONCE: Duration = Duration::from_millis(20);
+
+    fn give_all(publication: &mut Publication) -> Vec<usize> {
+        let wanted = publication.wanted();
+        for account in &wanted {
+            publication.accepted(*account);
+        }
+        wanted
+    }
+
+    #[test]
+    fn what_is_wiped_at_the_start_is_given_again_once() {
+        let mut publication = Publication::new(2);
+        publication.token(0);
+        publication.token(1);
+        assert_eq!(give_all(&mut publication), [0, 1]);
+        assert_eq!(publication.looked(AT_ONCE, |_| true), [(0, Seen::Holds), (1, Seen::Holds)]);
+        assert_eq!(publication.looked(AT_ONCE, |_| false), [(0, Seen::Gone), (1, Seen::Gone)]);
+        assert_eq!(give_all(&mut publication), [0, 1]);
+        assert_eq!(publication.looked(AT_ONCE, |_| true), [(0, Seen::Holds), (1, Seen::Holds)]);
+        // The plugin wipes once: this is a user.
+        assert_eq!(publication.looked(AT_ONCE, |account| account == 1), [(0, Seen::Deleted)]);
+        assert!(publication.wanted().is_empty());
+    }
+
+    #[test]
+    fn what_vanishes_before_it_was_seen_is_given_until_it_holds() {
+        let mut publication = Publication::new(1);
+        publication.token(0);
+        for _ in 0..20 {
+            assert_eq!(give_all(&mut publication), [0]);
+            assert_eq!(publication.looked(AT_ONCE, |_| false), [(0, Seen::Gone)]);
+        }
+        assert_eq!(give_all(&mut publication), [0]);
+        assert_eq!(publication.looked(AT_ONCE, |_| true), [(0, Seen::Holds)]);
+    }
+
+    #[test]
+    fn what_a_user_deletes_stays_deleted_until_the_next_token() {
+        let mut publication = Publication::new(1);
+        publication.token(0);
+        give_all(&mut publication);
+        publication.looked(AT_ONCE, |_| true);
+        assert_eq!(publication.looked(MINUTE, |_| false), [(0, Seen::Deleted)]);
+        assert_eq!(publication.looked(MINUTE, |_| false), []);
+        assert!(publication.wanted().is_empty() && publication.held().is_empty());
+        publication.token(0);
+        assert_eq!(give_all(&mut publication), [0]);
+    }
+
+    #[test]
+    fn pauses_grow_while_there_is_trouble_and_end_with_it() {
+        let mut publication = Publication::new(1);
+        assert_eq!(publication.pause(Duration::ZERO, MINUTE), SHORTEST_PAUSE);
+        assert_eq!(publication.pause(Duration::from_secs(1), MINUTE), LONGEST_PAUSE_AT_START);
+        assert_eq!(publication.pause(STARTING, MINUTE), MINUTE);
+        publication.token(0);
+        let pauses: Vec<u128> = (0..14).map(|_| publication.pause(MINUTE, MINUTE).as_millis()).collect();
+        let expected = [20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240, 20_480, 40_960, 60_000, 60_000];
+        assert_eq!(pauses, expected);
+        give_all(&mut publication);
+        publication.looked(MINUTE, |_| true);
+        assert_eq!(publication.pause(MINUTE, MINUTE), MINUTE);
+    }
+}

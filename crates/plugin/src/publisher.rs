@@ -1,0 +1,167 @@
+//! Gives the DICOMweb plugin a server for each account, as [`publication`](crate::publication) decides.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use google_credentials::{Grant, Kept, World};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    configuration::Account,
+    dicomweb::DicomWeb,
+    publication::{Publication, Seen},
+};
+
+/// The accounts, their newest tokens, and what the DICOMweb plugin holds of them.
+pub(crate) struct Publisher {
+    dicomweb: DicomWeb,
+    world: Arc<dyn World>,
+    started_at: SystemTime,
+    look_every: Duration,
+    accounts: Vec<Entry>,
+    publication: Publication,
+    list_trouble: Option<String>,
+}
+
+struct Entry {
+    account: Account,
+    kept: watch::Receiver<Kept>,
+    /// The last refusal told to the log.
+    trouble: Option<String>,
+    announced: bool,
+}
+
+impl Publisher {
+    /// Nothing is published yet, and `OrthancStarted` was just now.
+    pub(crate) fn new(
+        dicomweb: DicomWeb,
+        world: Arc<dyn World>,
+        look_every: Duration,
+        accounts: Vec<(Account, watch::Receiver<Kept>)>,
+    ) -> Self {
+        let entry = |(account, kept)| Entry { account, kept, trouble: None, announced: false };
+        Self {
+            dicomweb,
+            started_at: world.now(),
+            world,
+            look_every,
+            publication: Publication::new(accounts.len()),
+            accounts: accounts.into_iter().map(entry).collect(),
+            list_trouble: None,
+        }
+    }
+
+    /// Publishes for ever. `tokens` brings the index of each account that has a new token.
+    pub(crate) async fn run(&mut self, tokens: &mut mpsc::UnboundedReceiver<usize>) {
+        loop {
+            let pause = self.publication.pause(self.elapsed(), self.look_every);
+            tokio::select! {
+                token = tokens.recv() => match token {
+                    Some(account) => {
+                        self.publication.token(account);
+                        while let Ok(account) = tokens.try_recv() {
+                            self.publication.token(account);
+                        }
+                    }
+                    // The keepers are gone, so the plugin is stopping.
+                    None => return,
+                },
+                () = self.world.sleep(pause) => self.look(),
+            }
+            for account in self.publication.wanted() {
+                self.give(account);
+            }
+        }
+    }
+
+    /// Takes away what was given. Needed where the DICOMweb plugin writes its servers into Orthanc's database.
+    pub(crate) fn withdraw_all(&self) {
+        for account in self.publication.held() {
+            let Some(entry) = self.accounts.get(account) else { continue };
+            if let Err(trouble) = self.dicomweb.withdraw(&entry.account.name) {
+                tracing::warn!(
+                    "{}: its server could not be taken out of Orthanc's database, which now holds its last token: {trouble}",
+                    entry.account.title()
+                );
+            }
+        }
+    }
+
+    fn give(&mut self, account: usize) {
+        let Some(entry) = self.accounts.get_mut(account) else { return };
+        let Some(Grant { token, quota_project, .. }) = entry.kept.borrow().clone() else { return };
+        let server = entry.account.server(&token.value, quota_project.as_deref());
+        match self.dicomweb.publish(&entry.account.name, &server) {
+            Ok(()) => {
+                entry.trouble = None;
+                self.publication.accepted(account);
+            }
+            Err(trouble) => {
+                if entry.trouble.as_ref() != Some(&trouble) {
+                    tracing::error!(
+                        "{}: the DICOMweb plugin refuses the server: {trouble}; check DicomWeb.Root, DicomWeb.Enable and the options of the same server in DicomWeb.Servers (it is tried again)",
+                        entry.account.title()
+                    );
+                }
+                entry.trouble = Some(trouble);
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let listed = match self.dicomweb.servers() {
+            Ok(listed) => listed,
+            Err(trouble) => {
+                if self.list_trouble.as_ref() != Some(&trouble) {
+                    tracing::error!(
+                        "the DICOMweb plugin does not list its servers: {trouble}; check DicomWeb.Root and DicomWeb.Enable (it is asked again)"
+                    );
+                }
+                self.list_trouble = Some(trouble);
+                return;
+            }
+        };
+        self.list_trouble = None;
+        for (account, seen) in self.changes(&listed) {
+            if let Some(entry) = self.accounts.get_mut(account) {
+                entry.tell(seen);
+            }
+        }
+    }
+
+    fn changes(&mut self, listed: &BTreeSet<String>) -> Vec<(usize, Seen)> {
+        let accounts = &self.accounts;
+        let is_listed =
+            |account: usize| accounts.get(account).is_some_and(|entry| listed.contains(&entry.account.name));
+        let elapsed = self.elapsed();
+        self.publication.looked(elapsed, is_listed)
+    }
+
+    fn elapsed(&self) -> Duration {
+        // A clock that fell back says nothing about how long Orthanc has been up: it is no longer starting.
+        self.world.now().duration_since(self.started_at).unwrap_or(Duration::MAX)
+    }
+}
+
+impl Entry {
+    fn tell(&mut self, seen: Seen) {
+        let Account { name, url, .. } = &self.account;
+        let title = self.account.title();
+        match seen {
+            Seen::Holds if !self.announced => {
+                self.announced = true;
+                tracing::warn!("{title}: ready, as DICOMweb server \"{name}\" for {url}");
+            }
+            Seen::Holds => tracing::info!("{title}: its server has the new token"),
+            Seen::Gone => tracing::info!(
+                "{title}: the DICOMweb plugin dropped its server while starting; it is given again"
+            ),
+            Seen::Deleted => tracing::warn!(
+                "{title}: somebody deleted its DICOMweb server \"{name}\"; it comes back with the next token, or when Orthanc restarts"
+            ),
+        }
+    }
+}

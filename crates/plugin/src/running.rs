@@ -1,0 +1,116 @@
+//! The one thread on which everything happens, from `OrthancStarted` to `OrthancStopped`.
+//!
+//! Its work is asynchronous throughout, names are looked up without the C library, and so all of it can be dropped at
+//! any moment: stopping never waits for the network.
+
+use std::{io, sync::Arc, thread, time::Duration};
+
+use google_credentials::{Keeping, Kept, Outside, World, keep};
+use orthanc_sdk::Host;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
+
+use crate::{configuration::Configuration, dicomweb::DicomWeb, logging, publisher::Publisher};
+
+/// Orthanc shows the first 16 bytes of it.
+const THREAD_NAME: &str = "GOOGLE-CLOUD";
+/// The pause before an account whose task panicked is begun anew.
+const AFTER_A_PANIC: Duration = Duration::from_secs(60);
+
+/// The thread. Dropped, it has ended.
+pub(crate) struct Running {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts the thread.
+    pub(crate) fn start(host: Host, configuration: Configuration) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
+            host.name_current_thread(THREAD_NAME);
+            let log = logging::into_log_of(&host);
+            runtime.block_on(run(&host, configuration, stopped));
+            drop(runtime);
+            drop(log);
+            host.clear_current_thread_name();
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been told by the hook, and there is nothing left to do about it.
+            drop(thread.join());
+        }
+    }
+}
+
+async fn run(host: &Host, configuration: Configuration, stopped: oneshot::Receiver<()>) {
+    let Configuration { accounts, dicomweb: settings, http, look_every } = configuration;
+    let dicomweb = DicomWeb::new(host.clone(), settings.root);
+    let checked = match dicomweb.check() {
+        Ok(()) if !settings.enabled => Err("DicomWeb.Enable is false; set it to true".to_owned()),
+        checked => checked,
+    };
+    if let Err(trouble) = checked {
+        tracing::error!("no account can be used: {trouble}");
+        return;
+    }
+    if settings.servers_in_database {
+        tracing::warn!(
+            "DicomWeb.ServersInDatabase is true: the DICOMweb plugin writes every token in clear into Orthanc's database; set it to false (what is written there is deleted when Orthanc stops)"
+        );
+    }
+
+    let world: Arc<dyn World> = Arc::new(Outside::new(http));
+    let (new_tokens, mut tokens) = mpsc::unbounded_channel();
+    let mut keepers = JoinSet::new();
+    let mut kept_accounts = Vec::new();
+    for (index, account) in accounts.into_iter().enumerate() {
+        let (sender, kept) = watch::channel(None);
+        let keeping = Keeping {
+            source: account.source.clone(),
+            look_every,
+            name: account.title(),
+            option_path: account.option_path(),
+        };
+        keepers.spawn(keep_for_ever(Arc::clone(&world), keeping, sender));
+        keepers.spawn(announce(index, kept.clone(), new_tokens.clone()));
+        kept_accounts.push((account, kept));
+    }
+    let mut publisher = Publisher::new(dicomweb, world, look_every, kept_accounts);
+    tokio::select! {
+        // Sent or dropped: either way the plugin stops.
+        _ = stopped => {}
+        () = publisher.run(&mut tokens) => {}
+    }
+    keepers.shutdown().await;
+    if settings.servers_in_database {
+        publisher.withdraw_all();
+    }
+}
+
+/// Keeps an account's token, whatever happens: a panic ends one attempt, not the account.
+async fn keep_for_ever(world: Arc<dyn World>, keeping: Keeping, kept: watch::Sender<Kept>) {
+    loop {
+        let mut attempt = JoinSet::new();
+        attempt.spawn(keep(Arc::clone(&world), keeping.clone(), kept.clone()));
+        if let Some(Err(error)) = attempt.join_next().await {
+            let pause = AFTER_A_PANIC.as_secs();
+            tracing::error!("{}: {error}; please report this; it begins anew in {pause} s", keeping.name);
+        }
+        world.sleep(AFTER_A_PANIC).await;
+    }
+}
+
+/// Tells the publisher of each new token of an account.
+async fn announce(account: usize, mut kept: watch::Receiver<Kept>, new_tokens: mpsc::UnboundedSender<usize>) {
+    while kept.changed().await.is_ok() && new_tokens.send(account).is_ok() {}
+}
