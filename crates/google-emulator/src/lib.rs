@@ -1,1 +1,51 @@
-//! To be described.
+//! A strict pretend Google, for tests and demonstrations: an OAuth 2.0 token endpoint and the DICOMweb side of the Cloud
+//! Healthcare API, with faults on request and a record of what it was asked.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use google_emulator::{CLOUD_PLATFORM, Emulator, Fault, Route};
+//! use std::time::Duration;
+//!
+//! let emulator = Emulator::builder().token_lifetime(Duration::from_secs(60)).start()?;
+//! emulator.faults().add(Fault::answer(Route::Token, 503, "").header("Retry-After", "1").times(2));
+//! let token = emulator.mint_token(CLOUD_PLATFORM, Duration::from_secs(10))?;
+//! assert!(emulator.secrets().contains(&token));
+//! assert!(emulator.requests().is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It is strict where Google is: what it accepts, Google should accept. It shares no code with what it tests.
+
+#![forbid(unsafe_code)]
+
+mod archive;
+mod assertion;
+mod clock;
+mod control;
+mod emulator;
+mod faults;
+mod files;
+mod google_error;
+mod healthcare;
+mod identity;
+mod listen;
+mod media_type;
+mod multipart;
+mod oauth;
+mod record;
+mod rsa_key;
+mod serve;
+mod settings;
+mod tokens;
+mod world;
+
+pub use archive::StoreName;
+pub use emulator::{Builder, Emulator, StartError};
+pub use faults::{Answer, Effect, Fault, Faults, Route, When};
+pub use files::WrittenFiles;
+pub use identity::{AuthorizedUser, IdentityError};
+pub use record::SeenRequest;
+pub use rsa_key::KeyError;
+pub use settings::{EmptySearch, Settings};
+pub use tokens::{CLOUD_HEALTHCARE, CLOUD_PLATFORM};

@@ -1,0 +1,148 @@
+//! The Cloud Healthcare API's DICOMweb side: who may come in, and what each URL does.
+
+mod address;
+mod delete;
+mod qido;
+mod query;
+mod stow;
+mod stow_answer;
+mod transcode;
+mod wado;
+
+pub(crate) use address::kind;
+
+use crate::{
+    archive::StoreName, google_error::GoogleError, record::Connection, serve::drain, tokens::Standing,
+    world::World,
+};
+use address::{Action, Address, Nowhere};
+use axum::{
+    body::{Body, BodyDataStream},
+    extract::{Request, State},
+    http::{HeaderMap, Uri, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt;
+use std::sync::Arc;
+
+/// Bodies of everything but STOW are limited to 10 MB.
+const LONGEST_OTHER_BODY: usize = 10 * 1024 * 1024;
+
+/// Answers one request under `/v1` or `/v1beta1`.
+pub(crate) async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut body = body.into_data_stream();
+    let result = dispatch(&world, &parts, &mut body).await;
+    // A client that is still sending would not see an answer on a connection that is closed under it.
+    drain(Body::from_stream(body), u64::MAX).await;
+    result.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn dispatch(
+    world: &Arc<World>,
+    parts: &Parts,
+    body: &mut BodyDataStream,
+) -> Result<Response, GoogleError> {
+    let address = address::parse(&parts.method, parts.uri.path()).map_err(|nowhere| match nowhere {
+        Nowhere::Unknown => GoogleError::not_found("The requested URL was not found on this server."),
+        Nowhere::NotOffered => {
+            GoogleError::new(501, "google-emulator does not offer this part of the Healthcare API.")
+        }
+    })?;
+    let (store, action) = match address {
+        Address::Operation(name) => {
+            authorize(world, &parts.headers, "google.longrunning.Operations.GetOperation")?;
+            return delete::poll(world, &name);
+        }
+        Address::Dicom { store, action } => (store, action),
+    };
+    let streams = action.streams();
+    perform(world, parts, body, &store, action)
+        .await
+        .map_err(|error| GoogleError { streaming: streams, ..error })
+}
+
+async fn perform(
+    world: &Arc<World>,
+    parts: &Parts,
+    body: &mut BodyDataStream,
+    store: &StoreName,
+    action: Action,
+) -> Result<Response, GoogleError> {
+    let method = format!("google.cloud.healthcare.v1.dicomweb.DicomWebService.{}", action.method_name());
+    authorize(world, &parts.headers, &method)?;
+    if !world.archive.has_store(store) {
+        // Google does not tell a missing store from a forbidden one.
+        let permission = action.permission();
+        return Err(GoogleError::new(
+            403,
+            format!("Permission {permission} denied on resource '{store}' (or it may not exist)."),
+        ));
+    }
+    if !matches!(action, Action::Store { .. }) {
+        refuse_long_body(body).await?;
+    }
+    let base = web_base(parts, store);
+    match action {
+        Action::Store { study } => {
+            stow::store(world, store, study.as_deref(), &base, &parts.headers, body).await
+        }
+        Action::Search(level, scope) => qido::search(world, store, level, &scope, &base, parts),
+        Action::Retrieve(scope) => wado::retrieve(world, store, &scope, &parts.headers).await,
+        Action::Metadata(scope) => wado::metadata(world, store, &scope, &base, &parts.headers).await,
+        Action::Delete(scope) => delete::delete(world, store, scope, &method).await,
+    }
+}
+
+/// Lets in who holds a live token of sufficient scope.
+fn authorize(world: &World, headers: &HeaderMap, method: &str) -> Result<(), GoogleError> {
+    const EXPECTED: &str = "Expected OAuth 2 access token, login cookie or other valid authentication credential. See \
+                            https://developers.google.com/identity/sign-in/web/devconsole-project.";
+    let refuse = |code, message: String, reason| {
+        Err(GoogleError { reason: Some((reason, method.to_owned())), ..GoogleError::new(code, message) })
+    };
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some((scheme, token)) = authorization.and_then(|value| value.split_once(' ')) else {
+        let message = format!("Request is missing required authentication credential. {EXPECTED}");
+        return refuse(401, message, "CREDENTIALS_MISSING");
+    };
+    let invalid = format!("Request had invalid authentication credentials. {EXPECTED}");
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return refuse(401, invalid, "ACCESS_TOKEN_TYPE_UNSUPPORTED");
+    }
+    match world.standing(token) {
+        Standing::Sufficient => Ok(()),
+        Standing::Expired => refuse(401, invalid, "ACCESS_TOKEN_EXPIRED"),
+        Standing::Unknown => refuse(401, invalid, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
+        Standing::InsufficientScope => {
+            let message = "Request had insufficient authentication scopes.".to_owned();
+            refuse(403, message, "ACCESS_TOKEN_SCOPE_INSUFFICIENT")
+        }
+    }
+}
+
+async fn refuse_long_body(body: &mut BodyDataStream) -> Result<(), GoogleError> {
+    let mut read = 0;
+    while let Some(Ok(chunk)) = body.next().await {
+        read += chunk.len();
+        if read > LONGEST_OTHER_BODY {
+            return Err(GoogleError::new(413, "Request payload size exceeds the limit: 10485760 bytes."));
+        }
+    }
+    Ok(())
+}
+
+/// The store's DICOMweb root as the client sees it, without a final slash.
+fn web_base(parts: &Parts, store: &StoreName) -> String {
+    let tls = parts.extensions.get::<Connection>().is_some_and(|connection| connection.tls);
+    let scheme = if tls { "https" } else { "http" };
+    let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let host =
+        host.or_else(|| parts.uri.authority().map(|authority| authority.as_str())).unwrap_or("localhost");
+    let version = version(&parts.uri);
+    format!("{scheme}://{host}/{version}/{store}/dicomWeb")
+}
+
+fn version(uri: &Uri) -> &str {
+    uri.path().split('/').nth(1).unwrap_or("v1")
+}

@@ -1,0 +1,279 @@
+//! Retrieve (PS3.18 section 10.4): instances streamed from their files, and metadata.
+
+use super::{
+    address::Scope,
+    transcode::{EXPLICIT_LITTLE, LARGEST_FILE, is_target, is_uncompressed, to_explicit_little},
+};
+use crate::{
+    archive::{Instance, StoreName},
+    google_error::GoogleError,
+    media_type::accepted,
+    rsa_key::{hex, random_bytes},
+    world::World,
+};
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, header},
+    response::Response,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use serde_json::{Map, Value};
+use std::{io, path::PathBuf, sync::Arc};
+use tokio::{fs::File, io::AsyncReadExt, sync::mpsc};
+
+/// Bytes read from a file at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// Chunks and documents that wait for a slow client at most.
+const QUEUE: usize = 4;
+
+type Sender = mpsc::Sender<io::Result<Bytes>>;
+
+/// What the client wants.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    multipart: bool,
+    /// `*` is whatever is stored.
+    transfer_syntax: String,
+}
+
+/// Streams the instances of a study, a series, or one instance.
+pub(crate) async fn retrieve(
+    world: &Arc<World>,
+    store: &StoreName,
+    scope: &Scope,
+    headers: &HeaderMap,
+) -> Result<Response, GoogleError> {
+    let wanted = wanted(headers, scope.instance.is_some())?;
+    let instances = select(world, store, scope)?;
+    for instance in &instances {
+        check_possible(instance, &wanted.transfer_syntax)?;
+    }
+    if !wanted.multipart {
+        let Some(instance) = instances.into_iter().next() else { return Err(missing()) };
+        let syntax = result_syntax(&instance, &wanted).to_owned();
+        let source = Source::open(world, &instance, &wanted).await?;
+        let length = source.file.metadata().await.map_err(GoogleError::internal)?.len();
+        let mut response =
+            streamed(&format!("application/dicom; transfer-syntax={syntax}"), |sender| async move {
+                let _ends = source.send(&sender).await;
+            });
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        return Ok(response);
+    }
+    let boundary = hex(&random_bytes(20).map_err(GoogleError::internal)?);
+    let kind = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
+    let world = Arc::clone(world);
+    Ok(streamed(&kind, |sender| async move {
+        for instance in instances {
+            if send_part(&world, &instance, &wanted, &boundary, &sender).await.is_none() {
+                return;
+            }
+        }
+        let _ends = sender.send(Ok(Bytes::from(format!("\r\n--{boundary}--\r\n")))).await;
+    }))
+}
+
+/// Streams the metadata of a study, a series, or one instance as a JSON array.
+pub(crate) async fn metadata(
+    world: &Arc<World>,
+    store: &StoreName,
+    scope: &Scope,
+    base: &str,
+    headers: &HeaderMap,
+) -> Result<Response, GoogleError> {
+    let json = ["application/dicom+json", "application/json"];
+    if !accepted(headers).iter().any(|range| json.iter().any(|json| range.covers(json))) {
+        return Err(GoogleError::not_acceptable("unsupported Accept: use application/dicom+json"));
+    }
+    let instances = select(world, store, scope)?;
+    let base = base.to_owned();
+    Ok(streamed("application/dicom+json; charset=utf-8", |sender| async move {
+        for (position, instance) in instances.into_iter().enumerate() {
+            let url = format!(
+                "{base}/studies/{}/series/{}/instances/{}",
+                instance.study, instance.series, instance.instance
+            );
+            let read = tokio::task::spawn_blocking(move || instance.metadata()).await;
+            let document = read.map_err(io::Error::other).and_then(|read| read).map(|mut metadata| {
+                resolve_bulk(&mut metadata, &url);
+                let comma = if position == 0 { '[' } else { ',' };
+                Bytes::from(format!("{comma}{}", Value::Object(metadata)))
+            });
+            let failed = document.is_err();
+            if sender.send(document).await.is_err() || failed {
+                return;
+            }
+        }
+        let _ends = sender.send(Ok(Bytes::from_static(b"]"))).await;
+    }))
+}
+
+fn wanted(headers: &HeaderMap, single_instance: bool) -> Result<Wanted, GoogleError> {
+    let mut refused = None;
+    for range in accepted(headers) {
+        let multipart = if range.covers("multipart/related") {
+            true
+        } else if range.covers("application/dicom") && single_instance {
+            false
+        } else {
+            continue;
+        };
+        let kind = range.parameter("type").unwrap_or("application/dicom");
+        if multipart && !kind.eq_ignore_ascii_case("application/dicom") {
+            continue;
+        }
+        let transfer_syntax = range.parameter("transfer-syntax").unwrap_or(EXPLICIT_LITTLE).to_owned();
+        if transfer_syntax == "*" || is_target(&transfer_syntax) {
+            return Ok(Wanted { multipart, transfer_syntax });
+        }
+        refused = Some(transfer_syntax);
+    }
+    Err(GoogleError::not_acceptable(match refused {
+        Some(syntax) => format!("unsupported transfer-syntax {syntax}"),
+        None => "unsupported Accept: use multipart/related; type=\"application/dicom\"; transfer-syntax=*"
+            .to_owned(),
+    }))
+}
+
+fn select(world: &World, store: &StoreName, scope: &Scope) -> Result<Vec<Arc<Instance>>, GoogleError> {
+    let (study, series, instance) =
+        (scope.study.as_deref(), scope.series.as_deref(), scope.instance.as_deref());
+    let instances = world.archive.select(store, study, series, instance);
+    if !instances.is_empty() {
+        return Ok(instances);
+    }
+    if instance.is_some() {
+        Err(missing())
+    } else {
+        Err(GoogleError::not_found("DICOM study or series does not exist."))
+    }
+}
+
+fn missing() -> GoogleError {
+    GoogleError::not_found("DICOM instance does not exist.")
+}
+
+fn check_possible(instance: &Instance, target: &str) -> Result<(), GoogleError> {
+    let stored = instance.transfer_syntax.as_str();
+    if target == "*" || target == stored {
+        return Ok(());
+    }
+    if target != EXPLICIT_LITTLE || !is_uncompressed(stored) {
+        return Err(GoogleError::bad_request(format!(
+            "cannot transcode {stored} to {target}: google-emulator has no codecs; ask for transfer-syntax=*"
+        )));
+    }
+    match std::fs::metadata(instance.file()) {
+        Ok(file) if file.len() > LARGEST_FILE => {
+            Err(GoogleError::bad_request("the instance is too large to be transcoded (limit 1 GB)"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn result_syntax<'a>(instance: &'a Instance, wanted: &'a Wanted) -> &'a str {
+    if wanted.transfer_syntax == "*" { &instance.transfer_syntax } else { &wanted.transfer_syntax }
+}
+
+/// A file to be sent; a temporary one goes away with it.
+struct Source {
+    file: File,
+    temporary: Option<PathBuf>,
+}
+
+impl Source {
+    async fn open(
+        world: &Arc<World>,
+        instance: &Arc<Instance>,
+        wanted: &Wanted,
+    ) -> Result<Self, GoogleError> {
+        if result_syntax(instance, wanted) == instance.transfer_syntax {
+            let file = File::open(instance.file()).await.map_err(GoogleError::internal)?;
+            return Ok(Self { file, temporary: None });
+        }
+        let (instance, path) = (Arc::clone(instance), world.archive.incoming_file());
+        let target = path.clone();
+        let transcoded =
+            tokio::task::spawn_blocking(move || to_explicit_little(instance.file(), &target)).await;
+        transcoded.map_err(GoogleError::internal)?.map_err(GoogleError::internal)?;
+        let file = File::open(&path).await.map_err(GoogleError::internal)?;
+        Ok(Self { file, temporary: Some(path) })
+    }
+
+    /// `None` when the client is gone or the file broke off.
+    async fn send(mut self, sender: &Sender) -> Option<()> {
+        loop {
+            let mut chunk = BytesMut::with_capacity(CHUNK);
+            let read = self.file.read_buf(&mut chunk).await;
+            match read {
+                Ok(0) => return Some(()),
+                Ok(_) => sender.send(Ok(chunk.freeze())).await.ok()?,
+                Err(error) => {
+                    sender.send(Err(error)).await.ok()?;
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some(path) = &self.temporary {
+            // Left over, it would go with the folder or at the next start.
+            drop(std::fs::remove_file(path));
+        }
+    }
+}
+
+async fn send_part(
+    world: &Arc<World>,
+    instance: &Arc<Instance>,
+    wanted: &Wanted,
+    boundary: &str,
+    sender: &Sender,
+) -> Option<()> {
+    let source = match Source::open(world, instance, wanted).await {
+        Ok(source) => source,
+        Err(error) => {
+            // Too late for a status: the connection breaks off, so that nobody takes this for the end.
+            sender.send(Err(io::Error::other(error.message))).await.ok()?;
+            return None;
+        }
+    };
+    let syntax = result_syntax(instance, wanted);
+    let head =
+        format!("\r\n--{boundary}\r\nContent-Type: application/dicom; transfer-syntax={syntax}\r\n\r\n");
+    sender.send(Ok(Bytes::from(head))).await.ok()?;
+    source.send(sender).await
+}
+
+/// An answer whose body is written by a task of its own, at the client's pace.
+fn streamed<F: Future<Output = ()> + Send + 'static>(
+    kind: &str,
+    write: impl FnOnce(Sender) -> F,
+) -> Response {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(write(sender));
+    let chunks = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
+    let mut response = Response::new(Body::from_stream(chunks));
+    if let Ok(kind) = HeaderValue::from_str(kind) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response
+}
+
+/// Makes the relative references to bulk data absolute, at every level of nesting.
+fn resolve_bulk(data_set: &mut Map<String, Value>, url: &str) {
+    for attribute in data_set.values_mut() {
+        let Some(attribute) = attribute.as_object_mut() else { continue };
+        if let Some(Value::String(reference)) = attribute.get_mut("BulkDataURI") {
+            *reference = format!("{url}/{reference}");
+        }
+        if let Some(Value::Array(items)) = attribute.get_mut("Value") {
+            items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| resolve_bulk(item, url));
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! One request from arrival to answer: recorded, struck by faults, routed.
+
+use crate::{
+    clock::http_date,
+    control,
+    faults::{Answer, Effect, Route},
+    healthcare, oauth,
+    record::{Connection, RequestNumber},
+    world::World,
+};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderName, HeaderValue, Request, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use hyper_util::service::TowerToHyperService;
+use std::{io, io::Write, sync::Arc, time::Duration};
+
+/// The connection is to be closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("closed by a fault")]
+pub(crate) struct Aborted;
+
+/// The routes of the pretend Google, faults not included.
+pub(crate) fn routes(world: &Arc<World>) -> Router {
+    Router::new()
+        .route("/token", any(oauth::token))
+        .route("/v1/{*path}", any(healthcare::answer))
+        .route("/v1beta1/{*path}", any(healthcare::answer))
+        .merge(control::routes())
+        .fallback(|| async { crate::google_error::GoogleError::not_found("Requested entity was not found.") })
+        .with_state(Arc::clone(world))
+}
+
+/// Answers one request, with whatever faults are in force.
+pub(crate) async fn serve<B>(
+    world: Arc<World>,
+    routes: Router,
+    connection: Connection,
+    request: Request<B>,
+) -> Result<Response, Aborted>
+where
+    B: axum::body::HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    if path == "/emulator" || path.starts_with("/emulator/") {
+        return Ok(route(routes, Request::from_parts(parts, Body::new(body))).await);
+    }
+    let kind = if path == "/token" { Route::Token } else { healthcare::kind(&parts.method, &path) };
+    let number = world.record.begin(&parts, kind, connection);
+    let body = counted(Arc::clone(&world), number, Body::new(body));
+    let mut effects = world.faults.strike(kind, &path);
+    for effect in &effects {
+        if let Effect::Latency { milliseconds } = effect {
+            tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+        }
+    }
+    effects.retain(|effect| !matches!(effect, Effect::Latency { .. }));
+
+    let method = parts.method.clone();
+    parts.extensions.insert(number);
+    parts.extensions.insert(connection);
+    let request = Request::from_parts(parts, body);
+    let mut response = match effects.into_iter().next() {
+        None => route(routes, request).await,
+        Some(Effect::Answer(answer)) => {
+            if answer.after_handling {
+                let response = route(routes, request).await;
+                drain(response.into_body(), u64::MAX).await;
+            } else {
+                drain(request.into_body(), u64::MAX).await;
+            }
+            false_answer(&answer)
+        }
+        Some(Effect::CutBody { after_bytes }) => cut(route(routes, request).await, after_bytes),
+        Some(Effect::Reset { after_bytes }) => {
+            drain(request.into_body(), after_bytes).await;
+            return Err(Aborted);
+        }
+        Some(_) => {
+            drain(request.into_body(), u64::MAX).await;
+            std::future::pending().await
+        }
+    };
+    if let Ok(date) = HeaderValue::from_str(&http_date(world.now())) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    let body_bytes = world.record.finish(number, response.status().as_u16());
+    if world.verbose {
+        access_line(connection, method.as_str(), &path, response.status(), body_bytes);
+    }
+    Ok(response)
+}
+
+async fn route(routes: Router, request: Request<Body>) -> Response {
+    match hyper::service::Service::call(&TowerToHyperService::new(routes), request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// Reads and drops the body up to `bytes` of it.
+pub(crate) async fn drain(body: Body, bytes: u64) {
+    let mut stream = body.into_data_stream();
+    let mut read = 0;
+    while read < bytes {
+        match stream.next().await {
+            Some(Ok(chunk)) => read += chunk.len() as u64,
+            _ => break,
+        }
+    }
+}
+
+fn counted(world: Arc<World>, number: RequestNumber, body: Body) -> Body {
+    let counted = body.into_data_stream().inspect_ok(move |chunk| {
+        world.record.note_body(number, chunk.len() as u64);
+    });
+    Body::from_stream(counted)
+}
+
+fn false_answer(answer: &Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, answer.body.clone()).into_response();
+    let json = HeaderValue::from_static("application/json; charset=UTF-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    for (name, value) in &answer.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// The same answer, broken off in its body. A body of known length keeps announcing it, one of unknown length is chunked
+/// and lacks its last chunk.
+fn cut(response: Response, after_bytes: u64) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = axum::body::HttpBody::size_hint(&body).exact() {
+        let announced = length.max(after_bytes.saturating_add(1));
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(announced));
+    }
+    let mut left = usize::try_from(after_bytes).unwrap_or(usize::MAX);
+    let kept = body.into_data_stream().map_err(io::Error::other).scan((), move |(), chunk| {
+        let chunk = chunk.map(|mut chunk| {
+            chunk.truncate(left);
+            left -= chunk.len();
+            chunk
+        });
+        std::future::ready((!matches!(&chunk, Ok(bytes) if bytes.is_empty())).then_some(chunk))
+    });
+    let broken = stream::once(async {
+        // What was written must have left before the connection is torn down.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Err(io::Error::other("cut by a fault"))
+    });
+    Response::from_parts(parts, Body::from_stream(kept.chain(broken)))
+}
+
+/// One line a request on standard output: neither query (patients' names) nor header fields (tokens).
+fn access_line(connection: Connection, method: &str, path: &str, status: StatusCode, body_bytes: u64) {
+    let scheme = if connection.tls { "https" } else { "http" };
+    let line = format!(
+        "#{} {scheme} {method} {path} {body_bytes} bytes -> {}\n",
+        connection.number,
+        status.as_u16()
+    );
+    // A closed standard output is no reason to fail a request.
+    drop(io::stdout().write_all(line.as_bytes()));
+}
