@@ -6,7 +6,7 @@
 //!
 //! Nothing here stops Orthanc: it refuses a host that is too old, and whatever else is wrong is one line in the log.
 #![deny(unsafe_code)]
-#![expect(non_snake_case, reason = "administrators know the library by this name")]
+#![allow(non_snake_case, reason = "administrators know the library by this name")]
 
 pub mod configuration;
 mod dicomweb;

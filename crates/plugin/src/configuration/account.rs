@@ -233,7 +233,7 @@ fn server_options(server: Option<&Value>, name: &str, section: &mut Section<'_, 
         let fits = match key.as_str() {
             "Url" | "URL" => continue,
             "Username" | "Password" => {
-                section.whole_error(&format!(
+                section.whole_warning(&format!(
                     "DicomWeb.Servers.{name}.{key} is not used: the token stands in its place; remove it"
                 ));
                 continue;

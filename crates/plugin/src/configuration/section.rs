@@ -127,6 +127,11 @@ impl<'a, 'f> Section<'a, 'f> {
         self.findings.error(&self.path, text);
     }
 
+    /// Notes something about the whole object that can be lived with.
+    pub(super) fn whole_warning(&mut self, text: &str) {
+        self.findings.warning(&self.path, text);
+    }
+
     /// Notes every key that nobody asks for, and those in another letter case.
     pub(super) fn finish(self) {
         for written in self.members.keys() {

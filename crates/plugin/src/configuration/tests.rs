@@ -1,1 +1,276 @@
+use serde_json::json;
 
+use super::*;
+
+/// A configuration whose account `a` is complete, with `patch` laid over the section (`null` removes).
+fn section(patch: &Value) -> Value {
+    let mut document = json!({"GoogleCloudPlatform": {"Accounts": {"a": {
+        "Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s", "ServiceAccountFile": "/key.json",
+    }}}});
+    lay_over(&mut document["GoogleCloudPlatform"], patch);
+    document
+}
+
+fn account(patch: &Value) -> Value {
+    section(&json!({"Accounts": {"a": patch}}))
+}
+
+fn lay_over(target: &mut Value, patch: &Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                if value.is_null() {
+                    target.remove(key);
+                } else if value.is_object() && target.get(key).is_some_and(Value::is_object) {
+                    lay_over(&mut target[key], value);
+                } else {
+                    target.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        (target, patch) => *target = patch.clone(),
+    }
+}
+
+fn read_json(document: &Value) -> (Configuration, Vec<String>) {
+    let (configuration, findings) = read(&document.to_string());
+    let letter = |severity| if severity == Severity::Error { 'E' } else { 'W' };
+    (
+        configuration,
+        findings.iter().map(|finding| format!("{} {finding}", letter(finding.severity))).collect(),
+    )
+}
+
+/// The findings are exactly those that begin as `expected`, and so many accounts can be used.
+#[track_caller]
+fn check(document: &Value, accounts: usize, expected: &[&str]) -> Configuration {
+    let (configuration, findings) = read_json(document);
+    assert_eq!(configuration.accounts.len(), accounts, "{findings:#?}");
+    assert_eq!(findings.len(), expected.len(), "{findings:#?}");
+    for (finding, expected) in findings.iter().zip(expected) {
+        assert!(finding.starts_with(expected), "{finding}\n  does not begin as\n{expected}");
+        assert!(finding.contains("; ") || finding.contains("did you mean"), "no remedy: {finding}");
+    }
+    configuration
+}
+
+#[test]
+fn a_complete_account() {
+    let configuration = check(&account(&json!({})), 1, &[]);
+    let account = &configuration.accounts[0];
+    assert_eq!(account.name, "a");
+    assert_eq!(
+        account.url,
+        "https://healthcare.googleapis.com/v1beta1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb/"
+    );
+    assert_eq!(account.http_timeout, 3600);
+    assert_eq!(configuration.look_every, Duration::from_secs(60));
+    assert_eq!(configuration.http.timeout, Duration::from_secs(60));
+    assert_eq!(configuration.dicomweb.root, "/dicom-web/");
+}
+
+#[test]
+fn nothing_configured_is_nothing_wrong() {
+    check(&json!({}), 0, &[]);
+    check(&json!({"GoogleCloudPlatform": {}}), 0, &[]);
+    check(&json!({"GoogleCloudPlatform": {"Accounts": {}}}), 0, &[]);
+}
+
+#[test]
+fn what_costs_an_account_names_its_key() {
+    let a = "E GoogleCloudPlatform.Accounts.a";
+    for (patch, expected) in [
+        (json!({"Project": null}), ".Project: is missing or empty"),
+        (json!({"Location": ""}), ".Location: is missing or empty"),
+        (json!({"Dataset": 42}), ".Dataset: is not a string"),
+        (json!({"DicomStore": "s/../t"}), ".DicomStore: `s/../t` holds a character"),
+        (json!({"ServiceAccountFile": null}), ": has no credential"),
+        (json!({"ServiceAccountFile": ""}), ": has no credential"),
+        (json!({"ServiceAccountFile": ["x"]}), ".ServiceAccountFile: is not a string"),
+        (json!({"TokenUri": "nonsense"}), ".TokenUri: `nonsense` is no address"),
+        (json!({"TokenUri": "ftp://x/"}), ".TokenUri: `ftp://x/` is no address"),
+    ] {
+        check(&account(&patch), 0, &[&format!("{a}{expected}")]);
+    }
+    check(&section(&json!({"Accounts": {"a": "x"}})), 0, &[&format!("{a}: is not an object")]);
+    check(&section(&json!({"Accounts": []})), 0, &["E GoogleCloudPlatform.Accounts: is not an object"]);
+    check(&json!({"GoogleCloudPlatform": []}), 0, &["E GoogleCloudPlatform: is not an object"]);
+    check(
+        &section(&json!({"BaseUrl": "nonsense"})),
+        0,
+        &["E GoogleCloudPlatform.BaseUrl: `nonsense` is no address"],
+    );
+    check(&section(&json!({"BaseUrl": 1})), 0, &["E GoogleCloudPlatform.BaseUrl: is not a string"]);
+}
+
+#[test]
+fn an_incomplete_triple_names_what_is_missing() {
+    let patch =
+        json!({"ServiceAccountFile": null, "AuthorizedUserClientId": "i", "AuthorizedUserClientSecret": "s"});
+    let expected = ["E GoogleCloudPlatform.Accounts.a.AuthorizedUserRefreshToken: is missing or empty"];
+    check(&account(&patch), 0, &expected);
+    let patch = json!({"ServiceAccountFile": null, "AuthorizedUserClientId": "i"});
+    let expected = [
+        "E GoogleCloudPlatform.Accounts.a.AuthorizedUserClientSecret: is missing or empty",
+        "E GoogleCloudPlatform.Accounts.a.AuthorizedUserRefreshToken: is missing or empty",
+    ];
+    check(&account(&patch), 0, &expected);
+}
+
+#[test]
+fn all_mistakes_come_at_once_and_the_others_work() {
+    let document = section(&json!({
+        "Timeout": -1,
+        "RefreshInterval": "often",
+        "Accounts": {"b": {"Projet": "p", "Location": 7}, "c/d": {
+            "Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s", "AuthorizedUserFile": "u.json",
+        }},
+    }));
+    let b = "GoogleCloudPlatform.Accounts.b";
+    let configuration = check(
+        &document,
+        1,
+        &[
+            "E GoogleCloudPlatform.Timeout: is -1",
+            "E GoogleCloudPlatform.RefreshInterval: is not a number",
+            &format!("E {b}.Project: is missing or empty"),
+            &format!("E {b}.Location: is not a string"),
+            &format!("E {b}.Dataset: is missing or empty"),
+            &format!("E {b}.DicomStore: is missing or empty"),
+            &format!("E {b}: has no credential"),
+            &format!("W {b}.Projet: unknown key, which is ignored; did you mean Project?"),
+            "E GoogleCloudPlatform.Accounts.c/d: cannot be the name",
+        ],
+    );
+    assert_eq!(configuration.http.timeout, TIMEOUT);
+    assert_eq!(configuration.look_every, REFRESH_INTERVAL);
+}
+
+#[test]
+fn what_works_with_a_warning() {
+    let a = "W GoogleCloudPlatform.Accounts.a";
+    for (patch, expected) in [
+        (
+            json!({"AuthorizedUserFile": "/u"}),
+            ".ServiceAccountFile: is used, and AuthorizedUserFile is ignored; ",
+        ),
+        (json!({"AuthorizedUserClientId": "i"}), ".ServiceAccountFile: is used, and AuthorizedUserClientId"),
+        (
+            json!({"ServiceAcountFile": "/x"}),
+            ".ServiceAcountFile: unknown key, which is ignored; did you mean ServiceAccountFile?",
+        ),
+        (json!({"Xyz": 1}), ".Xyz: unknown key, which is ignored; remove it"),
+        (json!({"TokenUri": "http://far/"}), ".TokenUri: is not https"),
+        (json!({"project": "q"}), ".project: is ignored, because Project is there too; "),
+    ] {
+        check(&account(&patch), 1, &[&format!("{a}{expected}")]);
+    }
+    let other_case = json!({"ServiceAccountFile": null, "AuthorizedUserfile": "/u"});
+    let expected = format!("{a}.AuthorizedUserfile: is taken for AuthorizedUserFile; ");
+    let configuration = check(&account(&other_case), 1, &[&expected]);
+    let credential = &configuration.accounts[0].source.credential;
+    assert!(format!("{credential:?}").contains("AuthorizedUserFile(\"/u\")"), "{credential:?}");
+
+    let no_slash = section(&json!({"BaseUrl": "http://e/v1"}));
+    let configuration = check(&no_slash, 1, &["W GoogleCloudPlatform.BaseUrl: lacks its last slash"]);
+    assert!(configuration.accounts[0].url.starts_with("http://e/v1/projects/p/"));
+
+    let timeout = section(&json!({"Timeout": 0}));
+    assert_eq!(check(&timeout, 1, &["W GoogleCloudPlatform.Timeout: 0 would"]).http.timeout, TIMEOUT);
+
+    let mut document = section(&json!({}));
+    document["googleCloudPlatform"] = document["GoogleCloudPlatform"].take();
+    document.as_object_mut().unwrap().remove("GoogleCloudPlatform");
+    check(&document, 1, &["W googleCloudPlatform: is taken for GoogleCloudPlatform; "]);
+}
+
+#[test]
+fn token_uri_of_the_account_wins() {
+    let both =
+        section(&json!({"TokenUri": "https://g/t", "Accounts": {"a": {"TokenUri": "http://localhost:1/t"}}}));
+    assert_eq!(check(&both, 1, &[]).accounts[0].source.token_uri.as_deref(), Some("http://localhost:1/t"));
+    let global = section(&json!({"TokenUri": "https://g/t"}));
+    assert_eq!(check(&global, 1, &[]).accounts[0].source.token_uri.as_deref(), Some("https://g/t"));
+}
+
+#[test]
+fn the_time_limit_of_transfers() {
+    for (account_key, server, orthanc, expected) in [
+        (None, None, None, 3600),
+        (None, None, Some(600), 600),
+        (None, None, Some(0), 86_400),
+        (None, Some(900), Some(600), 900),
+        (Some(1200), Some(900), Some(600), 1200),
+        (Some(0), None, None, 86_400),
+    ] {
+        let mut document = account(&json!({}));
+        if let Some(seconds) = account_key {
+            document["GoogleCloudPlatform"]["Accounts"]["a"]["HttpTimeout"] = json!(seconds);
+        }
+        if let Some(seconds) = server {
+            document["DicomWeb"] = json!({"Servers": {"a": {"Url": "http://x/", "Timeout": seconds}}});
+        }
+        if let Some(seconds) = orthanc {
+            document["HttpTimeout"] = json!(seconds);
+        }
+        assert_eq!(check(&document, 1, &[]).accounts[0].http_timeout, expected);
+    }
+    let mut document = account(&json!({}));
+    document["HttpTimeout"] = json!(60);
+    assert_eq!(check(&document, 1, &["W HttpTimeout: ends every transfer"]).accounts[0].http_timeout, 60);
+}
+
+#[test]
+fn what_a_user_set_for_the_server_is_kept() {
+    let mut document = account(&json!({}));
+    document["DicomWeb"] = json!({"Servers": {"a": {
+        "Url": "http://elsewhere/", "ChunkedTransfers": false, "HasWadoRsUniversalTransferSyntax": "0",
+        "HttpHeaders": {"X-Site": "7", "authorization": "Basic eDp5"}, "Nested": {}, "Timeout": 7,
+        "Username": "u",
+    }}});
+    let expected = ["W GoogleCloudPlatform.Accounts.a: DicomWeb.Servers.a.Username is not used"];
+    let configuration = check(&document, 1, &expected);
+    let token = google_credentials::Secret::new("ya29.t");
+    let server = configuration.accounts[0].server(&token, Some("billed"));
+    assert_eq!(
+        server,
+        json!({
+            "Url": configuration.accounts[0].url, "Timeout": 7, "HasDelete": "1", "ChunkedTransfers": false,
+            "HasWadoRsUniversalTransferSyntax": "0",
+            "HttpHeaders": {"X-Site": "7", "Authorization": "Bearer ya29.t", "X-Goog-User-Project": "billed"},
+        })
+    );
+}
+
+#[test]
+fn a_server_with_nothing_of_the_users() {
+    let configuration = check(&account(&json!({})), 1, &[]);
+    let token = google_credentials::Secret::new("ya29.t");
+    assert_eq!(
+        configuration.accounts[0].server(&token, None),
+        json!({"Url": configuration.accounts[0].url, "Timeout": 3600, "HasDelete": "1",
+            "HttpHeaders": {"Authorization": "Bearer ya29.t"}})
+    );
+}
+
+#[test]
+fn roots_are_completed() {
+    for (written, expected) in
+        [("/dicom-web/", "/dicom-web/"), ("/dw", "/dw/"), ("dw", "/dw/"), ("/a/b/", "/a/b/")]
+    {
+        let document = json!({"DicomWeb": {"Root": written}});
+        assert_eq!(check(&document, 0, &[]).dicomweb.root, expected);
+    }
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let patch = json!({"ServiceAccountFile": null, "AuthorizedUserClientId": "i",
+        "AuthorizedUserClientSecret": "GOCSPX-s", "AuthorizedUserRefreshToken": "1//r"});
+    let mut document = account(&patch);
+    document["HttpProxy"] = json!("user:hush@proxy:3128");
+    let shown = format!("{:?}", check(&document, 1, &[]));
+    for secret in ["GOCSPX", "1//r", "hush"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
