@@ -102,7 +102,7 @@ impl Host {
             return self.rest_call_before_1_9_2(method, uri, body);
         }
         let uri = c_uri(uri)?;
-        let body_size = size(body)?;
+        let body_size = size(body.len())?;
         let pass = self.enter(Need::Services)?;
         let mut target = ffi::MemoryBuffer::EMPTY;
         let mut status = 0_u16;
@@ -144,7 +144,7 @@ impl Host {
 
     fn rest_send(&self, service: Service, uri: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
         let uri = c_uri(uri)?;
-        let body_size = size(body)?;
+        let body_size = size(body.len())?;
         let pass = self.enter(Need::Services)?;
         let mut target = ffi::MemoryBuffer::EMPTY;
         let parameters = ffi::RestApiPostPut {
@@ -180,6 +180,18 @@ fn c_uri(uri: &str) -> Result<CString, Error> {
     CString::new(uri).map_err(|_| Error::NulInUri)
 }
 
-fn size(body: &[u8]) -> Result<u32, Error> {
-    u32::try_from(body.len()).map_err(|_| Error::BodyTooLarge(body.len()))
+fn size(bytes: usize) -> Result<u32, Error> {
+    u32::try_from(bytes).map_err(|_| Error::BodyTooLarge(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn refuses_what_32_bits_cannot_count() {
+        assert_eq!(size(0xFFFF_FFFF), Ok(u32::MAX));
+        assert_eq!(size(0x1_0000_0000), Err(Error::BodyTooLarge(0x1_0000_0000)));
+    }
 }

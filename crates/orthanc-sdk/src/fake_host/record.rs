@@ -23,7 +23,7 @@ pub enum Property {
 }
 
 /// The books.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Record {
     pub(super) log: Vec<LogLine>,
     pub(super) services: Vec<i32>,
