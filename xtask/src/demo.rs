@@ -48,13 +48,12 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let interrupt = Interrupt::listen()?;
-    let google = |directory| match &options.config {
-        Some(file) => Google::from_file(file, options.account.as_deref()),
-        None => Google::emulated(directory),
-    };
     println!("== Preparing");
-    // A mistake in FILE shall show before minutes of building.
-    let google = google(std::env::temp_dir())?;
+    // First, so that a mistake in FILE shows before minutes of building.
+    let google = match &options.config {
+        Some(file) => Google::from_file(file, options.account.as_deref())?,
+        None => Google::emulated()?,
+    };
     apt::ensure(&["orthanc", "orthanc-dicomweb"])?;
     println!("Building the plugin (the first time, this takes some minutes).");
     let plugin = workspace::build_plugin(Profile::Release)?;
@@ -64,13 +63,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .dicomweb()
         .plugin(plugin)
         .configuration(&json!({ "Name": "Orthanc of the demonstration" }))
-        .configuration(&google.configuration);
-    let orthanc = match &google.directory {
-        // Where the relative paths of FILE begin, and what its `${VARIABLE}` may name.
-        Some(directory) => orthanc.current_dir(directory).inherit_environment(),
-        None => orthanc,
-    };
-    let orthanc = orthanc.start()?;
+        .configuration(&google.configuration)
+        .current_dir(&google.directory)
+        // FILE may name `${VARIABLES}`.
+        .inherit_environment()
+        .start()?;
     println!("Orthanc runs at {}", orthanc.url());
     println!("{}", google.introduction);
 

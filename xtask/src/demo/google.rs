@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use google_emulator::Emulator;
 use serde_json::{Map, Value, json};
 
 /// The keys of the user's configuration that say how to reach Google. All others (storage, ports, users, other
@@ -22,17 +23,32 @@ pub(crate) struct Google {
     /// What Orthanc must know to use it.
     pub(crate) configuration: Value,
     /// Where relative paths of the configuration begin.
-    pub(crate) directory: Option<PathBuf>,
+    pub(crate) directory: PathBuf,
     /// One or more lines that introduce it.
     pub(crate) introduction: String,
     /// What a user may want to look at.
     pub(crate) places: Vec<(&'static str, String)>,
+    /// What pretends to be Google; it ends when this is dropped.
+    emulator: Option<Emulator>,
 }
 
 impl Google {
     /// Starts the emulator.
-    pub(crate) fn emulated(_directory: PathBuf) -> Result<Self> {
-        bail!("there is no emulator")
+    pub(crate) fn emulated() -> Result<Self> {
+        let emulator = Emulator::builder().start()?;
+        let files = emulator.write_files(&emulator.data_dir().join("orthanc"), &[])?;
+        let emulated = Self::from_file(&files.orthanc, None)?;
+        Ok(Self {
+            introduction: format!("The pretend Google runs at {}", emulator.https_url()),
+            places: vec![
+                ("pretend Google", format!("{} and {}", emulator.https_url(), emulator.http_url())),
+                ("its certificate", files.ca.display().to_string()),
+                ("its instances", emulator.data_dir().display().to_string()),
+                ("account and key", emulated.directory.display().to_string()),
+            ],
+            emulator: Some(emulator),
+            ..emulated
+        })
     }
 
     /// Takes an account from an Orthanc configuration.
@@ -56,19 +72,20 @@ impl Google {
         if let Some(section) = configuration.get_mut("GoogleCloudPlatform").and_then(Value::as_object_mut) {
             section.insert("Accounts".to_owned(), json!({ account: accounts.get(account) }));
         }
-        let directory = file.canonicalize()?.parent().map(Path::to_owned);
+        let directory = file.canonicalize()?.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(Self {
             introduction: format!("Google is your own: account `{account}` of {shown}"),
             account: account.to_owned(),
             configuration: configuration.into(),
             directory,
             places: Vec::new(),
+            emulator: None,
         })
     }
 
     /// Whether it is a user's own, and nothing but our study may be touched.
     pub(crate) fn is_real(&self) -> bool {
-        self.directory.is_some()
+        self.emulator.is_none()
     }
 }
 
@@ -102,7 +119,7 @@ mod tests {
                 "GoogleCloudPlatform": { "Accounts": { "b": { "Project": "p" } } },
             })
         );
-        assert_eq!(google.directory, Some(folder.canonicalize().unwrap()));
+        assert_eq!(google.directory, folder.canonicalize().unwrap());
         assert_eq!(Google::from_file(&file, None).unwrap().account, "b");
         let error = Google::from_file(&file, Some("c")).err().unwrap().to_string();
         assert!(error.ends_with("has no account `c`; it has: b, a"), "{error}");

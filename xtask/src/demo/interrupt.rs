@@ -21,7 +21,7 @@ impl Interrupt {
         let heard = interrupt.clone();
         ctrlc::set_handler(move || {
             if heard.came.swap(true, Ordering::SeqCst) {
-                #[expect(clippy::exit, reason = "whoever asks twice does not want to wait")]
+                // Whoever asks twice does not want to wait.
                 std::process::exit(130);
             }
             println!("\nEnding; press Ctrl-C again to end at once.");
