@@ -170,6 +170,7 @@ fn a_panic_in_drop_ends_clean() {
         let host = orthanc.host().unwrap();
         orthanc.finalize();
         assert_eq!(host.configuration(), Err(Error::Gone));
+        assert!(orthanc.host().is_none());
         let errors = texts(&orthanc, Level::Error);
         assert_eq!(errors.len(), round);
         assert!(errors[0].contains("as told, in drop"), "{errors:?}");

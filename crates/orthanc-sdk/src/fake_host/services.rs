@@ -192,6 +192,10 @@ unsafe fn call(orthanc: &Orthanc, parameters: *const ffi::CallRestApi) -> i32 {
     let Some(method) = methods.into_iter().find(|method| method.id() == parameters.method) else {
         return PARAMETER_OUT_OF_RANGE;
     };
+    if parameters.after_plugins != 1 {
+        // The REST handler plays the routes of plugins: without them nothing answers.
+        return UNKNOWN_RESOURCE;
+    }
     // SAFETY: null or a C string.
     let uri = unsafe { text(parameters.uri) };
     // SAFETY: so many bytes are there.

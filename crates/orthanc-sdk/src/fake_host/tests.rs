@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::ffi::{self, Service};
-use crate::{Level, Refusal};
+use crate::host::Need;
+use crate::{Error, Level, Refusal};
 use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -44,6 +45,18 @@ fn a_service_too_new_is_26_and_remembered() {
     assert_eq!(orthanc.unknown_services(), [45]);
     assert_eq!(orthanc.log().last().unwrap().level, Level::Error);
     assert!(complaint(&orthanc).contains("lacks"), "{}", complaint(&orthanc));
+}
+
+#[test]
+fn the_host_handle_asks_for_nothing_too_new() {
+    let (orthanc, _) = running("1.12.3");
+    let host = orthanc.host().unwrap();
+    let pass = host.enter(Need::Services).unwrap();
+    // SAFETY: this service has no parameters.
+    let outcome = unsafe { host.invoke(&pass, Service::ClearCurrentThreadName, std::ptr::null::<c_void>()) };
+    assert!(matches!(outcome, Err(Error::HostTooOld { .. })), "{outcome:?}");
+    drop(pass);
+    orthanc.assert_clean();
 }
 
 #[test]
