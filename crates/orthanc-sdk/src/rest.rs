@@ -89,18 +89,25 @@ impl Host {
         unsafe { self.invoke(&pass, Service::RestApiDeleteAfterPlugins, uri.as_ptr()) }
     }
 
-    /// Any method, answered with the HTTP status: 404 for a URI of Orthanc's own that nothing answers, without a
-    /// line in the log since Orthanc 1.9.2.
+    /// Any method, answered with the HTTP status: 404 where nothing answers, without a line in the log since
+    /// Orthanc 1.9.2.
     ///
-    /// Before 1.9.2 Orthanc tells no status: it is 200, or 404 for [`error_code::UNKNOWN_RESOURCE`].
+    /// Where Orthanc tells no status but [`error_code::UNKNOWN_RESOURCE`], that is a 404 too: always before 1.9.2,
+    /// and later for a URI that knows other methods (1.10.1, `POST /tools/now`). Before 1.9.2 all else is 200.
     ///
     /// # Errors
     /// [`Error::Host`] when a plugin failed to serve its own route (no status is known then); the others as
     /// [`rest_put`](Self::rest_put).
     pub fn rest_call(&self, method: Method, uri: &str, body: &[u8]) -> Result<RestAnswer, Error> {
-        if !self.has(Service::CallRestApi) {
-            return self.rest_call_before_1_9_2(method, uri, body);
-        }
+        let answer = if self.has(Service::CallRestApi) {
+            self.rest_call_since_1_9_2(method, uri, body)
+        } else {
+            self.rest_call_before_1_9_2(method, uri, body)
+        };
+        unknown_is_404(answer)
+    }
+
+    fn rest_call_since_1_9_2(&self, method: Method, uri: &str, body: &[u8]) -> Result<RestAnswer, Error> {
         let uri = c_uri(uri)?;
         let body_size = size(body.len())?;
         let pass = self.enter(Need::Services)?;
@@ -127,19 +134,13 @@ impl Host {
     }
 
     fn rest_call_before_1_9_2(&self, method: Method, uri: &str, body: &[u8]) -> Result<RestAnswer, Error> {
-        let answer = match method {
+        let body = match method {
             Method::Get => self.rest_get(uri),
             Method::Post => self.rest_post(uri, body),
             Method::Put => self.rest_put(uri, body),
             Method::Delete => self.rest_delete(uri).map(|()| Vec::new()),
-        };
-        match answer {
-            Ok(body) => Ok(RestAnswer { status: 200, body }),
-            Err(Error::Host { code: error_code::UNKNOWN_RESOURCE, .. }) => {
-                Ok(RestAnswer { status: 404, body: Vec::new() })
-            }
-            Err(error) => Err(error),
-        }
+        }?;
+        Ok(RestAnswer { status: 200, body })
     }
 
     fn rest_send(&self, service: Service, uri: &str, body: &[u8]) -> Result<Vec<u8>, Error> {
@@ -176,6 +177,15 @@ unsafe fn take(pass: &Pass<'_, Context>, buffer: &ffi::MemoryBuffer) -> Vec<u8> 
     copy
 }
 
+fn unknown_is_404(answer: Result<RestAnswer, Error>) -> Result<RestAnswer, Error> {
+    match answer {
+        Err(Error::Host { code: error_code::UNKNOWN_RESOURCE, .. }) => {
+            Ok(RestAnswer { status: 404, body: Vec::new() })
+        }
+        answer => answer,
+    }
+}
+
 fn c_uri(uri: &str) -> Result<CString, Error> {
     CString::new(uri).map_err(|_| Error::NulInUri)
 }
@@ -187,6 +197,14 @@ fn size(bytes: usize) -> Result<u32, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_resource_is_a_404_and_nothing_else_is() {
+        let failed = |code| Err(Error::Host { service: "CallRestApi", code });
+        assert_eq!(unknown_is_404(failed(17)), Ok(RestAnswer { status: 404, body: Vec::new() }));
+        assert_eq!(unknown_is_404(failed(7)), failed(7));
+        assert_eq!(unknown_is_404(Err(Error::Gone)), Err(Error::Gone));
+    }
 
     #[test]
     #[cfg(target_pointer_width = "64")]
