@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, fmt};
 
 use orthanc_sdk::{Error, Host, Method, Version};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 /// The first version whose servers can be changed at run time.
@@ -61,8 +60,9 @@ impl DicomWeb {
         self.host.rest_delete(&self.server_uri(name)).map_err(in_words)
     }
 
+    /// Orthanc takes the URIs of plugins to the letter: percent-encoded, the name would be another one.
     fn server_uri(&self, name: &str) -> String {
-        format!("{}servers/{}", self.root, utf8_percent_encode(name, NON_ALPHANUMERIC))
+        format!("{}servers/{name}", self.root)
     }
 }
 

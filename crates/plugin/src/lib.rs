@@ -19,6 +19,7 @@ mod without_libm;
 
 use std::{
     ffi::CStr,
+    panic::{self, AssertUnwindSafe},
     sync::{Mutex, PoisonError},
 };
 
@@ -40,7 +41,9 @@ impl Plugin for GoogleCloudPlatform {
     const OLDEST_HOST: Version = Version::new(1, 5, 4);
 
     fn initialize(host: &Host) -> Result<Self, Refusal> {
-        let configuration = read_configuration(host);
+        // A panic refuses the host, and a refusal ends Orthanc: a mistake in here must cost no more than the accounts.
+        let configuration =
+            panic::catch_unwind(AssertUnwindSafe(|| read_configuration(host))).unwrap_or_default();
         host.set_description(
             "Keeps DICOM stores of the Google Cloud Healthcare API available as remote DICOMweb servers.",
         );

@@ -3,7 +3,10 @@
 //! The resolver of names averages round trips with `exp`, and a scheduler that the plugin never starts uses `pow`. Both
 //! would be looked up in the C library's libm when Orthanc loads the plugin. They are defined here instead, hidden, by
 //! forwarding to the `libm` crate. Assembly names them, because a Rust function with such a name would be exported.
-#![expect(unsafe_code, reason = "defining a symbol of the C library is unsafe, and has to be done in the cdylib itself")]
+#![expect(
+    unsafe_code,
+    reason = "defining a symbol of the C library is unsafe, and has to be done in the cdylib itself"
+)]
 
 use std::arch::global_asm;
 

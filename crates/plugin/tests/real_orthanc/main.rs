@@ -1,0 +1,10 @@
+//! The plugin inside a real Orthanc, against a pretend Google.
+//!
+//! Which Orthanc: `ORTHANC_RELEASE` (see `orthanc_testbed::Release`). Which plugin: `ORTHANC_GCP_PLUGIN`, which
+//! `cargo xtask test` sets; without it, the one that cargo built for these tests. Every test's log is searched for every
+//! secret that the emulator knows when the stage goes.
+
+mod drop_in;
+mod publication;
+mod stage;
+mod stopping;
