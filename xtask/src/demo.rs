@@ -104,6 +104,9 @@ fn show(options: &Options, orthanc: &Orthanc, google: &Google, interrupt: &Inter
     })?;
     let mut walk = Walk::new(orthanc, google, &study);
     let mut result = walk.all(interrupt);
+    if result.is_ok() {
+        println!("\nEvery step did what it should.");
+    }
     if result.is_ok() && !options.once && !interrupt.came() {
         result = walk.store_again().map(|()| {
             walk.tell_where_things_are();
@@ -113,7 +116,14 @@ fn show(options: &Options, orthanc: &Orthanc, google: &Google, interrupt: &Inter
     }
     if google.is_real() && walk.is_stored() {
         println!("\n== Tidying up");
-        walk.delete().context(format!("the study {} may still be in your store", study.uid))?;
+        let tidied =
+            walk.delete().with_context(|| format!("the study {} may still be in your store", study.uid));
+        match (&result, tidied) {
+            (Ok(()), tidied) => return tidied,
+            // What failed first is what matters; then there may be nothing to delete either.
+            (Err(_), Err(error)) => println!("   {error:#}"),
+            (Err(_), Ok(())) => {}
+        }
     }
     result
 }
