@@ -74,6 +74,8 @@ impl IntoResponse for GoogleError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self.body())).into_response();
+        let json = HeaderValue::from_static("application/json; charset=UTF-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
         let challenge = match self.reason {
             Some(("ACCESS_TOKEN_SCOPE_INSUFFICIENT", _)) => {
                 "Bearer realm=\"https://accounts.google.com/\", error=\"insufficient_scope\", \

@@ -3,6 +3,7 @@
 use crate::{
     assertion::{self, OAuthError},
     record::RequestNumber,
+    serve::drain,
     tokens::{CLOUD_PLATFORM, Token, token_text},
     world::World,
 };
@@ -37,6 +38,7 @@ pub(crate) async fn token(
     body: Body,
 ) -> Response {
     if method != Method::POST {
+        drain(body, u64::MAX).await;
         let error = OAuthError::new(405, "invalid_request", "The token endpoint takes POST requests only.");
         return answer(&world, Err(error));
     }

@@ -4,6 +4,7 @@ use crate::{
     clock::http_date,
     control,
     faults::{Answer, Effect, Route},
+    google_error::GoogleError,
     healthcare, oauth,
     record::{Connection, RequestNumber},
     world::World,
@@ -32,8 +33,13 @@ pub(crate) fn routes(world: &Arc<World>) -> Router {
         .route("/v1/{*path}", any(healthcare::answer))
         .route("/v1beta1/{*path}", any(healthcare::answer))
         .merge(control::routes())
-        .fallback(|| async { crate::google_error::GoogleError::not_found("Requested entity was not found.") })
+        .fallback(nothing_here)
         .with_state(Arc::clone(world))
+}
+
+async fn nothing_here(request: Request<Body>) -> GoogleError {
+    drain(request.into_body(), u64::MAX).await;
+    GoogleError::not_found("The requested URL was not found on this server.")
 }
 
 /// Answers one request, with whatever faults are in force.

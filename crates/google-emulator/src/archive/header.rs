@@ -26,7 +26,7 @@ pub(crate) struct Header {
 /// Why a file is not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
-    #[error("failed to parse the DICOM instance: {0}")]
+    #[error("failed to parse the DICOM instance: {}", innermost(.0))]
     Parse(#[from] Box<ReadError>),
     #[error("failed to convert the DICOM instance to JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -57,6 +57,15 @@ pub(crate) fn read(path: &Path) -> Result<Header, Unusable> {
         transfer_syntax,
         metadata,
     })
+}
+
+/// The cause at the end of the chain: the outer ones name files of the emulator's own.
+fn innermost(error: &ReadError) -> String {
+    let mut last: &dyn std::error::Error = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
 }
 
 /// Whether `text` is a UID (PS3.5 section 9.1) and thereby safe as a file's name.

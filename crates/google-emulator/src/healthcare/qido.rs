@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Study attributes returned by default: what Google's own golden file shows.
 const STUDY: [&str; 10] = [
@@ -120,7 +120,9 @@ fn result(
         Level::Instance => format!("{base}/studies/{study}/series/{series}/instances/{instance}"),
     };
     attributes.insert("00081190".to_owned(), json!({ "vr": "UR", "Value": [url] }));
-    Ok(Value::Object(attributes))
+    // Tags in ascending order, as in a data set.
+    let ordered: BTreeMap<String, Value> = attributes.into_iter().collect();
+    Ok(ordered.into_iter().collect::<Map<_, _>>().into())
 }
 
 fn whole(instance: &Instance) -> Result<Map<String, Value>, GoogleError> {
