@@ -8,6 +8,7 @@ import io
 import json
 import pathlib
 import sys
+import warnings
 
 import google.auth.exceptions
 import google.auth.transport.requests
@@ -141,7 +142,7 @@ def dicomweb_client_stores_finds_retrieves_and_deletes():
     (study,) = web.search_for_studies(search_filters={"PatientID": ct.PatientID}, fields=["StudyDescription"])
     assert study["0020000D"]["Value"] == [ct.StudyInstanceUID]
     assert study["00081030"]["Value"] == [ct.StudyDescription]
-    (study,) = web.search_for_studies(fuzzymatching=True, search_filters={"PatientName": str(ct.PatientName)[:4]})
+    (study,) = web.search_for_studies(fuzzymatching=True, search_filters={"PatientName": "compressed ct"})
     assert study["00100010"]["Value"][0]["Alphabetic"] == str(ct.PatientName)
     assert len(web.search_for_studies(limit=1, get_remaining=True)) == 2
     assert len(web.search_for_series(ct.StudyInstanceUID, search_filters={"Modality": "CT"})) == 1
@@ -158,8 +159,8 @@ def dicomweb_client_stores_finds_retrieves_and_deletes():
             web.retrieve_instance(*uids, media_types=ANY_SYNTAX),
         ):
             assert encoded(retrieved) == encoded(dataset)
-        # Without a transfer syntax Explicit VR Little Endian comes, with the same pixels.
-        plain = web.retrieve_instance(*uids)
+        # Without `*` Explicit VR Little Endian comes, with the same pixels.
+        plain = web.retrieve_instance(*uids, media_types=("application/dicom",))
         assert plain.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
         assert plain.PixelData == dataset.PixelData and plain.PatientName == dataset.PatientName
     (metadata,) = web.retrieve_study_metadata(where[0])
@@ -200,6 +201,9 @@ def every_test_file_of_pydicom_comes_back_byte_for_byte():
     session = requests.Session()
     session.trust_env, session.verify = False, PLACE["ca"]
     session.headers["Authorization"] = f"Bearer {mint()}"
+    # A file whose data set is not encoded as it says is none that a store must take.
+    warnings.filterwarnings("error", message="Expected explicit VR")
+    warnings.filterwarnings("ignore", category=UserWarning, message="Invalid value|The value|.*character set")
     present, syntaxes = {}, set()
     for path in sorted(pathlib.Path(pydicom.data.__file__).parent.joinpath("test_files").glob("*.dcm")):
         sent = path.read_bytes()

@@ -45,7 +45,7 @@ pub(crate) fn read(path: &Path) -> Result<Header, Unusable> {
     let Value::Object(mut metadata) = dicom_json::to_value(&*object)? else {
         return Err(missing("metadata", ""));
     };
-    move_bulk_out(&mut metadata, "bulkdata");
+    adapt(&mut metadata, "bulkdata");
     if metadata.contains_key("00280010") {
         metadata.insert("7FE00010".to_owned(), json!({ "vr": "OW", "BulkDataURI": "bulkdata/7FE00010" }));
     }
@@ -94,12 +94,14 @@ fn missing(keyword: &'static str, value: &str) -> Unusable {
     Unusable::Uid { keyword, value: value.to_owned() }
 }
 
-/// Replaces large and binary values by references, at every level of nesting.
-fn move_bulk_out(data_set: &mut Map<String, Value>, place: &str) {
+/// Makes of dicom-json's form what Google answers, at every level of nesting: large and binary values become references,
+/// decimal and integer strings become numbers.
+fn adapt(data_set: &mut Map<String, Value>, place: &str) {
     for (tag, attribute) in data_set {
         let Some(attribute) = attribute.as_object_mut() else { continue };
         let place = format!("{place}/{tag}");
         let vr = attribute.get("vr").and_then(Value::as_str).unwrap_or_default();
+        let is_numeric = matches!(vr, "DS" | "IS");
         let bulk = match vr {
             "OB" | "OW" | "UN" => attribute.contains_key("InlineBinary"),
             "OD" | "OF" | "OL" | "OV" => attribute
@@ -117,15 +119,25 @@ fn move_bulk_out(data_set: &mut Map<String, Value>, place: &str) {
             attribute.insert("BulkDataURI".to_owned(), Value::String(place));
         } else if let Some(items) = attribute.get_mut("Value").and_then(Value::as_array_mut) {
             for (number, item) in items.iter_mut().enumerate() {
-                if let (true, Some(item)) = (attribute_is_sequence(item), item.as_object_mut()) {
-                    move_bulk_out(item, &format!("{place}/{}", number + 1));
+                if is_numeric && let Some(value) = item.as_str().and_then(|text| number_from(text)) {
+                    *item = value;
+                }
+                if let (true, Some(item)) = (is_sequence_item(item), item.as_object_mut()) {
+                    adapt(item, &format!("{place}/{}", number + 1));
                 }
             }
         }
     }
 }
 
+/// What is no number, in spite of its VR, stays text (PS3.18 section F.2.3 allows both).
+fn number_from(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let integer = text.parse::<i64>().ok().map(Value::from);
+    integer.or_else(|| serde_json::Number::from_f64(text.parse().ok()?).map(Value::Number))
+}
+
 /// A sequence's item, and not a person's name: its members are tags.
-fn attribute_is_sequence(item: &Value) -> bool {
+fn is_sequence_item(item: &Value) -> bool {
     item.as_object().is_some_and(|item| item.values().all(Value::is_object))
 }

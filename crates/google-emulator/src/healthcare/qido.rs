@@ -64,7 +64,7 @@ pub(crate) fn search(
 /// A `application/dicom+json` answer.
 fn dicom_json(body: &Value) -> Response {
     let mut response = body.to_string().into_response();
-    let kind = HeaderValue::from_static("application/dicom+json; charset=utf-8");
+    let kind = HeaderValue::from_static("application/dicom+json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }

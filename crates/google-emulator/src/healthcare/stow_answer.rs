@@ -54,12 +54,12 @@ pub(crate) fn answer(form: Form, base: &str, study: Option<&str>, outcomes: &[Ou
     let status = if failed { StatusCode::CONFLICT } else { StatusCode::OK };
     let data_set = data_set(form, base, study, outcomes);
     let (kind, body) = match form {
-        Form::Json => ("application/dicom+json; charset=utf-8", Value::Object(data_set).to_string()),
+        Form::Json => ("application/dicom+json", Value::Object(data_set).to_string()),
         Form::Xml => {
             let mut body = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<NativeDicomModel>");
             attributes(&data_set, &mut body);
             body.push_str("</NativeDicomModel>");
-            ("application/dicom+xml; charset=utf-8", body)
+            ("application/dicom+xml", body)
         }
     };
     let mut response = (status, body).into_response();

@@ -89,7 +89,7 @@ pub(crate) async fn metadata(
     }
     let instances = select(world, store, scope)?;
     let base = base.to_owned();
-    Ok(streamed("application/dicom+json; charset=utf-8", |sender| async move {
+    Ok(streamed("application/dicom+json", |sender| async move {
         for (position, instance) in instances.into_iter().enumerate() {
             let url = format!(
                 "{base}/studies/{}/series/{}/instances/{}",
