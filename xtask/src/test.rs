@@ -7,7 +7,7 @@ use crate::{
     apt, chroot,
     report::Report,
     shell,
-    workspace::{self, PLUGIN, Profile, cargo},
+    workspace::{self, Profile, cargo},
 };
 
 /// Runs every test, installing what they need: Orthanc 1.10.1 (this machine's), then those that run inside a real
@@ -55,7 +55,7 @@ pub(crate) fn steps(
     let Some(library) = library else { return Ok(()) };
 
     let test = |what: &str, release: Release| {
-        let mut command = cargo(&format!("test {what} --"));
+        let mut command = cargo(&format!("test --no-fail-fast {what} --"));
         command.args(filters);
         command.env("ORTHANC_RELEASE", release.name()).env("ORTHANC_CHROOTS", &chroots);
         shell::run(command.env("ORTHANC_GCP_PLUGIN", &library))
@@ -66,8 +66,8 @@ pub(crate) fn steps(
     }
     for &release in releases {
         report.step(format!("the tests inside a real Orthanc, that of {release}"), || {
-            test("--package orthanc-testbed --test orthanc", release)?;
-            test(&format!("--package {PLUGIN} --test real_orthanc"), release)
+            // The whole workspace, so that cargo takes what the step before has built.
+            test("--workspace --test orthanc --test real_orthanc", release)
         });
     }
     if filters.is_empty() {

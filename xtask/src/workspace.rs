@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::shell;
 
 /// The package of the plugin.
-pub(crate) const PLUGIN: &str = "orthanc-google-cloud-platform";
+const PLUGIN: &str = "orthanc-google-cloud-platform";
 
 /// How a library is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
