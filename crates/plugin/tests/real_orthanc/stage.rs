@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long a test waits for what should happen at once: these machines may be busy.
-pub const SOON: Duration = Duration::from_secs(30);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// The plugin under test.
-pub fn plugin() -> PathBuf {
+pub(crate) fn plugin() -> PathBuf {
     let built = || {
         let test = std::env::current_exe().expect("a running program has a path");
         test.with_file_name("libOrthancGoogleCloudPlatform.so")
@@ -26,16 +26,20 @@ pub fn plugin() -> PathBuf {
 }
 
 /// The emulator with credential files for it, before Orthanc starts.
-pub struct Scene {
-    pub emulator: Emulator,
+pub(crate) struct Scene {
+    pub(crate) emulator: Emulator,
     keys: TempDir,
 }
 
 impl Scene {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // The DICOMweb plugin reports an error where a search without results is answered with 204.
-        let emulator =
-            Emulator::builder().empty_search(EmptySearch::EmptyArray).start().expect("the emulator starts");
+        let emulator = Emulator::builder().empty_search(EmptySearch::EmptyArray).start();
+        Self::of(emulator.expect("the emulator starts"))
+    }
+
+    /// With an emulator of the test's own.
+    pub(crate) fn of(emulator: Emulator) -> Self {
         let keys = TempDir::with_prefix("keys-").expect("a temporary folder can be made");
         let scene = Self { emulator, keys };
         scene.emulator.write_service_account_key(&scene.path("key.json")).unwrap();
@@ -45,12 +49,12 @@ impl Scene {
     }
 
     /// A file beside the credentials.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.keys.path().join(name)
     }
 
     /// Writes a file beside the credentials, readable by its owner alone.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let path = self.path(name);
         std::fs::write(&path, content).unwrap();
@@ -59,7 +63,7 @@ impl Scene {
     }
 
     /// An account for the emulator's store, with `credential` laid over it.
-    pub fn account(&self, credential: &Value) -> Value {
+    pub(crate) fn account(&self, credential: &Value) -> Value {
         let store = self.emulator.store().to_string();
         let parts: Vec<&str> = store.split('/').collect();
         let mut account = json!({
@@ -70,12 +74,12 @@ impl Scene {
     }
 
     /// An account with the service account's key.
-    pub fn service_account(&self) -> Value {
+    pub(crate) fn service_account(&self) -> Value {
         self.account(&json!({"ServiceAccountFile": self.path("key.json")}))
     }
 
     /// An account with the user's three strings.
-    pub fn user_strings(&self) -> Value {
+    pub(crate) fn user_strings(&self) -> Value {
         let user = self.emulator.authorized_user();
         self.account(&json!({
             "AuthorizedUserClientId": user.client_id,
@@ -86,12 +90,12 @@ impl Scene {
     }
 
     /// Orthanc with both plugins and these accounts, not yet started.
-    pub fn orthanc(&self, accounts: &Value) -> Builder {
+    pub(crate) fn orthanc(&self, accounts: &Value) -> Builder {
         Orthanc::builder().dicomweb().plugin(plugin()).configuration(&self.configuration(accounts))
     }
 
     /// The configuration of [`Scene::orthanc`].
-    pub fn configuration(&self, accounts: &Value) -> Value {
+    pub(crate) fn configuration(&self, accounts: &Value) -> Value {
         json!({
             "HttpsCACertificates": self.emulator.ca_file(),
             "GoogleCloudPlatform": {
@@ -102,16 +106,16 @@ impl Scene {
     }
 
     /// Starts Orthanc.
-    pub fn start(self, orthanc: Builder) -> Stage {
+    pub(crate) fn start(self, orthanc: Builder) -> Stage {
         let orthanc = orthanc.start().expect("Orthanc starts");
         Stage { orthanc, scene: self }
     }
 }
 
 /// Both running.
-pub struct Stage {
-    pub orthanc: Orthanc,
-    pub scene: Scene,
+pub(crate) struct Stage {
+    pub(crate) orthanc: Orthanc,
+    pub(crate) scene: Scene,
 }
 
 impl Drop for Stage {
@@ -123,7 +127,7 @@ impl Drop for Stage {
 
 impl Stage {
     /// An Orthanc whose account `name` is the service account's, started and ready.
-    pub fn ready(name: &str) -> Self {
+    pub(crate) fn ready(name: &str) -> Self {
         let scene = Scene::new();
         let orthanc = scene.orthanc(&json!({name: scene.service_account()}));
         let stage = scene.start(orthanc);
@@ -132,57 +136,57 @@ impl Stage {
     }
 
     /// Waits for the plugin's word that an account is ready.
-    pub fn wait_until_ready(&self, name: &str) {
+    pub(crate) fn wait_until_ready(&self, name: &str) {
         let said = format!("Account \"{name}\": ready, as DICOMweb server");
         self.wait_for_line(&said);
     }
 
     /// Waits for a line of the log that contains all of `parts`, and gives it.
-    pub fn wait_for(&self, parts: &[&str]) -> String {
+    pub(crate) fn wait_for(&self, parts: &[&str]) -> String {
         let found = self.orthanc.wait_for_log(|line| parts.iter().all(|part| line.contains(part)), SOON);
         found.unwrap_or_else(|error| panic!("waited for {parts:?}: {error}"))
     }
 
     /// Waits for a line of the log that contains `part`, and gives it.
-    pub fn wait_for_line(&self, part: &str) -> String {
+    pub(crate) fn wait_for_line(&self, part: &str) -> String {
         self.wait_for(&[part])
     }
 
     /// Waits until `condition` holds.
-    pub fn wait_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         self.orthanc.wait_until(what, SOON, || Ok(condition())).unwrap();
     }
 
     /// The DICOMweb servers there are.
-    pub fn servers(&self) -> BTreeSet<String> {
+    pub(crate) fn servers(&self) -> BTreeSet<String> {
         servers(&self.orthanc, "/dicom-web/")
     }
 
     /// The token requests so far.
-    pub fn token_requests(&self) -> Vec<SeenRequest> {
+    pub(crate) fn token_requests(&self) -> Vec<SeenRequest> {
         self.requests(Route::Token)
     }
 
     /// The requests of one kind so far.
-    pub fn requests(&self, route: Route) -> Vec<SeenRequest> {
+    pub(crate) fn requests(&self, route: Route) -> Vec<SeenRequest> {
         self.scene.emulator.requests().into_iter().filter(|request| request.route == route).collect()
     }
 
     /// Searches studies through a server of the DICOMweb plugin, and gives HTTP status and answer.
-    pub fn search(&self, server: &str) -> (u16, Value) {
+    pub(crate) fn search(&self, server: &str) -> (u16, Value) {
         let body = json!({"Uri": "/studies"}).to_string();
         let answer = self.orthanc.post(&format!("/dicom-web/servers/{server}/qido"), body).unwrap();
         (answer.status, answer.json().unwrap_or_default())
     }
 
     /// The `Authorization` that the store has seen last.
-    pub fn last_authorization(&self) -> Option<String> {
+    pub(crate) fn last_authorization(&self) -> Option<String> {
         let seen = self.requests(Route::Qido).pop()?;
         seen.header("authorization").map(str::to_owned)
     }
 
     /// Stops Orthanc, which has to end well and say nothing of an error from now on, and gives its whole log.
-    pub fn stop(&self) -> String {
+    pub(crate) fn stop(&self) -> String {
         let stopped = self.orthanc.stop().expect("Orthanc stops");
         assert_eq!(stopped.code(), Some(0), "{:?}\n{}", stopped.signal(), self.orthanc.log());
         self.orthanc.log()
@@ -190,13 +194,13 @@ impl Stage {
 }
 
 /// The DICOMweb servers that an Orthanc holds.
-pub fn servers(orthanc: &Orthanc, root: &str) -> BTreeSet<String> {
+pub(crate) fn servers(orthanc: &Orthanc, root: &str) -> BTreeSet<String> {
     let answer = orthanc.get(&format!("{root}servers")).unwrap().json().unwrap();
     answer.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
 }
 
 /// Every line that the plugin wrote at a level: `E`, `W` or `I`.
-pub fn lines_at(log: &str, level: char) -> Vec<String> {
+pub(crate) fn lines_at(log: &str, level: char) -> Vec<String> {
     let ours =
         ["GoogleCloudPlatform", "Google Cloud Platform", "Account \"", "account can be used", "DicomWeb."];
     let is_ours = |line: &&str| line.starts_with(level) && ours.iter().any(|mark| line.contains(mark));
@@ -204,6 +208,6 @@ pub fn lines_at(log: &str, level: char) -> Vec<String> {
 }
 
 /// A path as configuration text.
-pub fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     path.display().to_string()
 }

@@ -1,1 +1,122 @@
-//! Ending.
+//! Every way to end: nothing hangs, nothing crashes, nothing is left.
+
+use std::{net::TcpListener, time::Duration};
+
+use google_emulator::{Fault, Route};
+use orthanc_testbed::Orthanc;
+use serde_json::json;
+
+use crate::stage::{SOON, Scene, Stage, plugin};
+
+/// Far below the minute that a token request may take, and above what Orthanc itself needs to stop.
+const WITHOUT_WAITING: Duration = Duration::from_secs(15);
+
+fn stop_while(fault: Fault) {
+    let scene = Scene::new();
+    scene.emulator.faults().add(fault);
+    let orthanc = scene.orthanc(&json!({"g": scene.service_account(), "h": scene.user_strings()}));
+    let stage = scene.start(orthanc);
+    // The keeper's thread is there, and waits for an answer that never comes.
+    stage.wait_until("the plugin's thread runs", || {
+        stage.orthanc.threads().unwrap().iter().any(|name| name == "GOOGLE-CLOUD")
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    let stopped = stage.orthanc.stop().unwrap();
+    assert_eq!(stopped.code(), Some(0), "{:?}", stopped.signal());
+    assert!(stopped.took < WITHOUT_WAITING, "{:?}", stopped.took);
+    assert!(stage.token_requests().iter().all(|request| request.status.is_none()));
+}
+
+#[test]
+fn while_the_token_server_hangs() {
+    stop_while(Fault::hang(Route::Token).until_cleared());
+}
+
+#[test]
+fn while_the_token_server_hangs_before_tls() {
+    stop_while(Fault::hang_before_tls().until_cleared());
+}
+
+#[test]
+fn while_the_answer_is_slow() {
+    stop_while(Fault::latency(Route::Token, Duration::from_secs(300)).until_cleared());
+}
+
+#[test]
+fn while_names_are_looked_up() {
+    // A name server that never answers: the machine's own is used, and asked for a name that takes it long.
+    let scene = Scene::new();
+    let mut account = scene.service_account();
+    account["TokenUri"] = json!("https://no-such-host.invalid/token");
+    let orthanc = scene.orthanc(&json!({"g": account}));
+    let stage = scene.start(orthanc);
+    let stopped = stage.orthanc.stop().unwrap();
+    assert_eq!(stopped.code(), Some(0), "{:?}", stopped.signal());
+    assert!(stopped.took < WITHOUT_WAITING, "{:?}", stopped.took);
+}
+
+#[test]
+fn the_thread_ends_with_orthanc_stopped() {
+    let stage = Stage::ready("g");
+    let threads = || stage.orthanc.threads().unwrap_or_default();
+    assert_eq!(threads().iter().filter(|name| *name == "GOOGLE-CLOUD").count(), 1);
+    stage.stop();
+}
+
+#[test]
+fn reset_ten_times() {
+    let stage = Stage::ready("g");
+    for round in 1..=10 {
+        let lines = stage.orthanc.log_lines().len();
+        stage.orthanc.post("/tools/reset", "").unwrap();
+        let ready = |line: &str| line.contains("Account \"g\": ready, as DICOMweb server");
+        stage
+            .orthanc
+            .wait_for_log_after(lines, ready, SOON)
+            .unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert_eq!(stage.search("g").0, 200, "round {round}");
+        let threads = stage.orthanc.threads().unwrap();
+        assert_eq!(
+            threads.iter().filter(|name| *name == "GOOGLE-CLOUD").count(),
+            1,
+            "round {round}: {threads:?}"
+        );
+    }
+    assert_eq!(stage.scene.emulator.tokens_issued().len(), 11);
+    stage.stop();
+}
+
+#[test]
+fn a_port_that_is_taken_ends_orthanc_without_a_crash() {
+    let scene = Scene::new();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let orthanc = scene
+        .orthanc(&json!({"g": scene.service_account()}))
+        .configuration(&json!({"HttpPort": port}))
+        .spawn()
+        .unwrap();
+    let status = orthanc.wait_for_end(SOON).unwrap();
+    // Orthanc's own error code; a crash would be a signal.
+    assert!(status.code().is_some_and(|code| code != 0), "{status}\n{}", orthanc.log());
+    assert!(orthanc.log().contains("already in use"), "{}", orthanc.log());
+}
+
+#[test]
+fn another_plugin_that_fails_after_ours_ends_orthanc_without_a_crash() {
+    let scene = Scene::new();
+    let broken = scene.write("libBroken.so", "this is no library");
+    let orthanc = Orthanc::builder()
+        .dicomweb()
+        .plugin(plugin())
+        .plugin(broken)
+        .configuration(&scene.configuration(&json!({"g": scene.service_account()})))
+        .spawn()
+        .unwrap();
+    let status = orthanc.wait_for_end(SOON);
+    match status {
+        Ok(status) => assert!(status.code().is_some(), "{status}\n{}", orthanc.log()),
+        // Some Orthancs pass over a file that is no library, and live.
+        Err(_) => assert_eq!(orthanc.stop().unwrap().code(), Some(0)),
+    }
+}

@@ -1,0 +1,301 @@
+//! The plugin under a fake host: what a real Orthanc cannot be made to do on request.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use OrthancGoogleCloudPlatform::GoogleCloudPlatform;
+use google_emulator::Emulator;
+use orthanc_sdk::{
+    Change, Level, Method,
+    fake_host::{FakeHost, Property},
+};
+use serde_json::{Value, json};
+
+/// The DICOMweb plugin as far as it matters here: a list of servers.
+#[derive(Default)]
+struct DicomWeb {
+    servers: BTreeMap<String, Value>,
+    /// How many times each server was put.
+    puts: BTreeMap<String, u32>,
+    /// The next so many puts are refused with `BadFileFormat`.
+    refuse: u32,
+    /// The next so many puts are answered well and forgotten.
+    forget: u32,
+    /// How many times the list was asked for.
+    lists: u32,
+    /// The list is emptied once, when it is asked for the n-th time and has something.
+    wipe_at_list: Option<u32>,
+}
+
+type Shared = Arc<Mutex<DicomWeb>>;
+
+/// `BadFileFormat` and `UnknownResource`.
+const BAD_FILE: i32 = 15;
+const UNKNOWN: i32 = 17;
+
+impl DicomWeb {
+    fn serve(&mut self, method: Method, uri: &str, body: &[u8]) -> Result<Vec<u8>, i32> {
+        let name = uri.strip_prefix("/dicom-web/servers/").map(str::to_owned);
+        match (method, uri, name) {
+            (Method::Get, "/plugins/dicom-web", _) => Ok(br#"{"ID":"dicom-web","Version":"1.7"}"#.to_vec()),
+            (Method::Get, "/dicom-web/servers", _) => {
+                self.lists += 1;
+                if self.wipe_at_list.is_some_and(|at| self.lists >= at) && !self.servers.is_empty() {
+                    self.servers.clear();
+                    self.wipe_at_list = None;
+                }
+                Ok(json!(self.servers.keys().collect::<Vec<_>>()).to_string().into_bytes())
+            }
+            (Method::Put, _, Some(name)) => {
+                *self.puts.entry(name.clone()).or_default() += 1;
+                if self.refuse > 0 {
+                    self.refuse -= 1;
+                    return Err(BAD_FILE);
+                }
+                if self.forget > 0 {
+                    self.forget -= 1;
+                } else {
+                    self.servers.insert(name, serde_json::from_slice(body).map_err(|_| BAD_FILE)?);
+                }
+                Ok(Vec::new())
+            }
+            (Method::Delete, _, Some(name)) => self.servers.remove(&name).map(|_| Vec::new()).ok_or(UNKNOWN),
+            _ => Err(UNKNOWN),
+        }
+    }
+}
+
+struct Stage {
+    host: FakeHost,
+    dicomweb: Shared,
+    emulator: Emulator,
+}
+
+impl Stage {
+    fn new(dicomweb: DicomWeb, patch: &Value) -> Self {
+        let emulator = Emulator::builder().start().unwrap();
+        let user = emulator.authorized_user();
+        let account = json!({
+            "Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s",
+            "AuthorizedUserClientId": user.client_id, "AuthorizedUserClientSecret": user.client_secret,
+            "AuthorizedUserRefreshToken": user.refresh_token,
+            "TokenUri": format!("{}/token", emulator.http_url()),
+        });
+        let mut configuration = json!({"GoogleCloudPlatform": {"Accounts": {"a": account, "b": account}}});
+        orthanc_testbed::merge(&mut configuration, patch);
+        let dicomweb: Shared = Arc::new(Mutex::new(dicomweb));
+        let shared = Arc::clone(&dicomweb);
+        let host = FakeHost::builder()
+            .configuration(configuration.to_string())
+            .rest(move |method, uri, body| shared.lock().unwrap().serve(method, uri, body))
+            .build();
+        Self { host, dicomweb, emulator }
+    }
+
+    fn start(&self) {
+        assert_eq!(self.host.initialize::<GoogleCloudPlatform>(), 0);
+        assert_eq!(self.host.change(Change::OrthancStarted), Some(0));
+    }
+
+    #[track_caller]
+    fn wait_until(&self, what: &str, condition: impl Fn(&DicomWeb) -> bool) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !condition(&self.dicomweb.lock().unwrap()) {
+            assert!(Instant::now() < end, "waited in vain until {what}: {:#?}", self.lines());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[track_caller]
+    fn wait_for_line(&self, part: &str) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !self.lines().iter().any(|line| line.contains(part)) {
+            assert!(Instant::now() < end, "waited in vain for `{part}`: {:#?}", self.lines());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.host.log().into_iter().map(|line| format!("{:?} {}", line.level, line.text)).collect()
+    }
+
+    fn both_published(&self) {
+        self.wait_until("both servers are there", |dicomweb| dicomweb.servers.len() == 2);
+    }
+
+    /// Ends as Orthanc does, and looks whether anything is left.
+    fn end(self) {
+        assert_eq!(self.host.change(Change::OrthancStopped), Some(0));
+        assert_eq!(our_threads(), 0, "a thread outlives OrthancStopped");
+        self.host.finalize();
+        self.host.assert_clean();
+        orthanc_testbed::assert_no_secret(&self.lines().join("\n"), &self.emulator.secrets());
+    }
+}
+
+/// The plugin's threads in this process.
+fn our_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|name| name.trim_end() == "GOOGLE-CLOUD").count()
+}
+
+#[test]
+fn too_old_a_host_is_refused_with_one_line() {
+    for (version, answer) in [("1.5.3", -1), ("1.5.4", 0), ("mainline", 0)] {
+        let host = FakeHost::builder().version(version).configuration("{}").build();
+        assert_eq!(host.initialize::<GoogleCloudPlatform>(), answer, "{version}");
+        let errors: Vec<_> = host.log().into_iter().filter(|line| line.level == Level::Error).collect();
+        assert_eq!(errors.len(), usize::from(answer != 0), "{errors:?}");
+        assert!(
+            errors.iter().all(|line| line.text.contains("1.5.4") && line.text.contains("1.5.3")),
+            "{errors:?}"
+        );
+        host.assert_clean();
+    }
+}
+
+#[test]
+fn it_registers_one_description_one_root_uri_and_one_callback() {
+    let stage = Stage::new(DicomWeb::default(), &json!({}));
+    stage.start();
+    let properties = stage.host.properties();
+    let is_description = |property: &&Property| matches!(property, Property::Description(_));
+    assert_eq!(properties.iter().filter(is_description).count(), 1);
+    assert_eq!(properties.len(), 2, "{properties:?}");
+    let callbacks = stage.host.services().into_iter().filter(|service| *service == 1003).count();
+    assert_eq!(callbacks, 1);
+    stage.end();
+}
+
+#[test]
+fn servers_are_published_with_what_the_contract_says() {
+    let stage = Stage::new(DicomWeb::default(), &json!({}));
+    stage.start();
+    stage.both_published();
+    let server = stage.dicomweb.lock().unwrap().servers["a"].clone();
+    let token =
+        server["HttpHeaders"]["Authorization"].as_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned();
+    assert!(stage.emulator.tokens_issued().contains(&token));
+    let url =
+        "https://healthcare.googleapis.com/v1beta1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb/";
+    assert_eq!(server["Url"], url);
+    assert_eq!(server["HasDelete"], "1");
+    assert_eq!(server["Timeout"], 3600);
+    stage.end();
+}
+
+#[test]
+fn a_wipe_after_the_publication_was_seen_is_repaired() {
+    for wipe_at_list in [1, 2, 3, 5] {
+        let stage =
+            Stage::new(DicomWeb { wipe_at_list: Some(wipe_at_list), ..DicomWeb::default() }, &json!({}));
+        stage.start();
+        stage.wait_until("the wipe has happened", |dicomweb| dicomweb.wipe_at_list.is_none());
+        stage.both_published();
+        stage.end();
+    }
+}
+
+#[test]
+fn what_is_forgotten_is_put_until_it_holds() {
+    let stage = Stage::new(DicomWeb { forget: 6, ..DicomWeb::default() }, &json!({}));
+    stage.start();
+    stage.both_published();
+    stage.wait_for_line("Account \"a\": ready");
+    stage.wait_for_line("Account \"b\": ready");
+    let ready = stage.lines().iter().filter(|line| line.contains(": ready, as")).count();
+    assert_eq!(ready, 2);
+    stage.end();
+}
+
+#[test]
+fn a_refusal_is_told_once_and_tried_again() {
+    let stage = Stage::new(DicomWeb { refuse: 8, ..DicomWeb::default() }, &json!({}));
+    stage.start();
+    stage.both_published();
+    let errors: Vec<_> = stage
+        .lines()
+        .into_iter()
+        .filter(|line| line.starts_with("Error") && line.contains("refuses the server"))
+        .collect();
+    assert_eq!(errors.len(), 2, "{errors:#?}");
+    assert!(errors[0].contains("the DICOMweb plugin refuses the server"), "{errors:#?}");
+    stage.end();
+}
+
+#[test]
+fn a_deletion_by_a_user_is_respected_and_told() {
+    let stage = Stage::new(DicomWeb::default(), &json!({"GoogleCloudPlatform": {"RefreshInterval": 1}}));
+    stage.start();
+    stage.both_published();
+    // In the first two seconds a loss is taken for the DICOMweb plugin's own.
+    std::thread::sleep(Duration::from_millis(2500));
+    stage.dicomweb.lock().unwrap().servers.remove("a");
+    stage.wait_for_line("Account \"a\": somebody deleted its DICOMweb server");
+    let lists = stage.dicomweb.lock().unwrap().lists;
+    stage.wait_until("two more looks were taken", |dicomweb| dicomweb.lists >= lists + 2);
+    assert!(!stage.dicomweb.lock().unwrap().servers.contains_key("a"));
+    stage.end();
+}
+
+#[test]
+fn in_the_database_servers_are_deleted_on_a_clean_stop_alone() {
+    for (in_database, left) in [(false, 2), (true, 0)] {
+        let patch = json!({"DicomWeb": {"ServersInDatabase": in_database}});
+        let stage = Stage::new(DicomWeb::default(), &patch);
+        stage.start();
+        stage.both_published();
+        let dicomweb = Arc::clone(&stage.dicomweb);
+        stage.end();
+        assert_eq!(dicomweb.lock().unwrap().servers.len(), left);
+    }
+}
+
+#[test]
+fn finalize_without_orthanc_stopped() {
+    let stage = Stage::new(DicomWeb::default(), &json!({}));
+    stage.start();
+    stage.both_published();
+    stage.host.finalize();
+    assert_eq!(our_threads(), 0);
+    stage.host.assert_clean();
+}
+
+#[test]
+fn reset_in_the_same_image() {
+    let stage = Stage::new(DicomWeb::default(), &json!({}));
+    stage.start();
+    for _ in 0..10 {
+        stage.both_published();
+        assert_eq!(our_threads(), 1);
+        stage.dicomweb.lock().unwrap().servers.clear();
+        assert_eq!(stage.host.reset::<GoogleCloudPlatform>(), 0);
+    }
+    stage.both_published();
+    stage.end();
+}
+
+#[test]
+fn started_twice_there_is_one_thread() {
+    let stage = Stage::new(DicomWeb::default(), &json!({}));
+    stage.start();
+    assert_eq!(stage.host.change(Change::OrthancStarted), Some(0));
+    stage.both_published();
+    assert_eq!(our_threads(), 1);
+    stage.end();
+}
+
+#[test]
+fn a_configuration_that_is_no_json_costs_the_accounts_only() {
+    let host = FakeHost::builder().configuration("nonsense").build();
+    assert_eq!(host.initialize::<GoogleCloudPlatform>(), 0);
+    assert_eq!(host.change(Change::OrthancStarted), Some(0));
+    let errors: Vec<_> = host.log().into_iter().filter(|line| line.level == Level::Error).collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    host.finalize();
+    host.assert_clean();
+}
