@@ -140,18 +140,17 @@ impl Builder {
     }
 
     /// Starts. When this returns, requests are answered.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what is wrong, and what to do.
     pub fn start(self) -> Result<Emulator, StartError> {
-        let temporary = match &self.data_dir {
-            Some(_) => None,
-            None => {
-                let made = tempfile::Builder::new().prefix("google-emulator-").tempdir();
-                Some(made.map_err(|source| StartError::Data { path: std::env::temp_dir(), source })?)
-            }
-        };
-        let folder = match (&self.data_dir, &temporary) {
-            (Some(folder), _) => folder.clone(),
-            (None, Some(temporary)) => temporary.path().to_owned(),
-            (None, None) => PathBuf::new(),
+        let (folder, temporary) = if let Some(folder) = self.data_dir {
+            (folder, None)
+        } else {
+            let made = tempfile::Builder::new().prefix("google-emulator-").tempdir();
+            let made = made.map_err(|source| StartError::Data { path: std::env::temp_dir(), source })?;
+            (made.path().to_owned(), Some(made))
         };
         let data = |source| StartError::Data { path: folder.clone(), source };
         fs::create_dir_all(&folder).map_err(data)?;
@@ -268,11 +267,19 @@ impl Emulator {
     }
 
     /// Writes [`Emulator::service_account_key_json`] with mode 0600.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing files.
     pub fn write_service_account_key(&self, path: &Path) -> io::Result<()> {
         write_private(path, &self.key_file(|pkcs8, _| pkcs8))
     }
 
     /// Writes [`Emulator::service_account_key_pkcs1_json`] with mode 0600.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing files.
     pub fn write_pkcs1_service_account_key(&self, path: &Path) -> io::Result<()> {
         write_private(path, &self.key_file(|_, pkcs1| pkcs1))
     }
@@ -283,6 +290,10 @@ impl Emulator {
     }
 
     /// Writes [`Emulator::authorized_user_json`] with mode 0600.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing files.
     pub fn write_authorized_user(&self, path: &Path) -> io::Result<()> {
         write_private(path, &self.world.identity().authorized_user_file())
     }
@@ -293,11 +304,19 @@ impl Emulator {
     }
 
     /// Writes credentials, the CA, and an Orthanc configuration that loads `plugins`, into `folder`.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing files.
     pub fn write_files(&self, folder: &Path, plugins: &[PathBuf]) -> io::Result<WrittenFiles> {
         write_all(&self.world, &self.healthcare_base_url("v1beta1"), self.store(), folder, plugins)
     }
 
     /// Gives the service account a new key; the old one is unknown from now on.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no randomness to give.
     pub fn rotate_service_account_key(&self) -> Result<(), KeyError> {
         self.world.change_identity(Identity::rotate_key)
     }
@@ -313,6 +332,10 @@ impl Emulator {
     }
 
     /// A live token with the given space-separated scopes, without any request.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no randomness to give.
     pub fn mint_token(&self, scope: &str, lifetime: Duration) -> Result<String, KeyError> {
         let scopes = scope.split_whitespace().map(str::to_owned).collect();
         oauth::mint(&self.world, scopes, lifetime.as_secs()).map_err(|_| KeyError::NoRandomness)

@@ -70,16 +70,15 @@ where
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, Malformed> {
         loop {
             match self.state {
-                State::Preamble => match self.delimiter.find(&self.buffer) {
-                    Some(position) => {
+                State::Preamble => {
+                    if let Some(position) = self.delimiter.find(&self.buffer) {
                         self.buffer.advance(position + self.delimiter.needle().len());
                         self.state = State::Delimited;
-                    }
-                    None => {
-                        self.buffer.advance(self.undecided());
+                    } else {
+                        self.buffer.advance(self.certain());
                         self.more().await?;
                     }
-                },
+                }
                 State::Delimited => {
                     while self.buffer.len() < 2 {
                         self.more().await?;
@@ -106,7 +105,7 @@ where
                         self.state = State::Delimited;
                         return Ok(Some(Piece::End));
                     }
-                    let certain = self.undecided();
+                    let certain = self.certain();
                     if certain > 0 {
                         return Ok(Some(Piece::Data(self.buffer.split_to(certain).freeze())));
                     }
@@ -118,7 +117,7 @@ where
     }
 
     /// How many bytes of the buffer cannot be the beginning of a delimiter.
-    fn undecided(&self) -> usize {
+    fn certain(&self) -> usize {
         self.buffer.len().saturating_sub(self.delimiter.needle().len() - 1)
     }
 

@@ -196,9 +196,10 @@ fn answer(world: &World, result: Result<Granted, OAuthError>) -> Response {
 
 fn success(world: &World, granted: &Granted) -> Value {
     let settings = world.settings();
-    let expires_in = match settings.expires_in_as_string {
-        true => json!(granted.lifetime.to_string()),
-        false => json!(granted.lifetime),
+    let expires_in = if settings.expires_in_as_string {
+        json!(granted.lifetime.to_string())
+    } else {
+        json!(granted.lifetime)
     };
     let mut body = json!({
         "access_token": granted.access_token,
@@ -220,7 +221,7 @@ fn insert(body: &mut Value, name: &str, value: Value) {
     }
 }
 
-/// An ID token (OpenID Connect Core section 2). Google signs it with a key of its own; here the service account's serves,
+/// An ID token (`OpenID` Connect Core section 2). Google signs it with a key of its own; here the service account's serves,
 /// since nobody checks it.
 fn id_token(world: &World, granted: &Granted) -> String {
     let identity = world.identity();

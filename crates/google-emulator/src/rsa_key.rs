@@ -32,28 +32,30 @@ impl RsaKey {
     /// A new key. Fails only when the operating system has no randomness to give.
     pub(crate) fn generate() -> Result<Self, KeyError> {
         let random = SystemRandom::new();
-        let e = BigUint::from(PUBLIC_EXPONENT);
+        let exponent = BigUint::from(PUBLIC_EXPONENT);
         let one = BigUint::from(1_u32);
         let (p, q) = loop {
-            let (a, b) = (prime(&random, &e)?, prime(&random, &e)?);
-            if a != b {
-                break if a > b { (a, b) } else { (b, a) };
+            let (one_prime, other) = (prime(&random, &exponent)?, prime(&random, &exponent)?);
+            if one_prime != other {
+                break if one_prime > other { (one_prime, other) } else { (other, one_prime) };
             }
         };
         let (p1, q1) = (&p - &one, &q - &one);
-        let d = e.modinv(&p1.lcm(&q1)).ok_or(KeyError::Rejected)?;
+        let private = exponent.modinv(&p1.lcm(&q1)).ok_or(KeyError::Rejected)?;
         let q_inverse = q.modinv(&p).ok_or(KeyError::Rejected)?;
-        let n = &p * &q;
-        let (dp, dq) = (&d % &p1, &d % &q1);
+        let modulus = &p * &q;
+        let (dp, dq) = (&private % &p1, &private % &q1);
 
         let zero = BigUint::from(0_u32);
-        let pkcs1 = sequence(&[&zero, &n, &e, &d, &p, &q, &dp, &dq, &q_inverse].map(integer).concat());
+        let pkcs1 = sequence(
+            &[&zero, &modulus, &exponent, &private, &p, &q, &dp, &dq, &q_inverse].map(integer).concat(),
+        );
         // rsaEncryption, 1.2.840.113549.1.1.1, with NULL parameters (RFC 8017 appendix A.1).
         let algorithm = [0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
         let pkcs8 = sequence(&[integer(&zero), algorithm.to_vec(), element(4, &pkcs1)].concat());
         RsaKeyPair::from_pkcs8(&pkcs8).map_err(|_| KeyError::Rejected)?;
 
-        let public = sequence(&[integer(&n), integer(&e)].concat());
+        let public = sequence(&[integer(&modulus), integer(&exponent)].concat());
         let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &public);
         Ok(Self {
             id: hex(digest.as_ref()),
@@ -196,15 +198,14 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 
 /// Textual encoding (RFC 7468): base64 in lines of 64.
 fn pem(label: &str, der: &[u8]) -> String {
-    let mut out = format!("-----BEGIN {label}-----\n");
+    let mut lines = String::new();
     for (position, character) in STANDARD.encode(der).chars().enumerate() {
         if position > 0 && position % 64 == 0 {
-            out.push('\n');
+            lines.push('\n');
         }
-        out.push(character);
+        lines.push(character);
     }
-    out.push_str(&format!("\n-----END {label}-----\n"));
-    out
+    format!("-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ fn adapt(data_set: &mut Map<String, Value>, place: &str) {
             attribute.insert("BulkDataURI".to_owned(), Value::String(place));
         } else if let Some(items) = attribute.get_mut("Value").and_then(Value::as_array_mut) {
             for (number, item) in items.iter_mut().enumerate() {
-                if is_numeric && let Some(value) = item.as_str().and_then(|text| number_from(text)) {
+                if is_numeric && let Some(value) = item.as_str().and_then(number_from) {
                     *item = value;
                 }
                 if let (true, Some(item)) = (is_sequence_item(item), item.as_object_mut()) {

@@ -77,7 +77,8 @@ impl fmt::Display for StoreName {
 pub(crate) struct Instance {
     pub(crate) study: String,
     pub(crate) series: String,
-    pub(crate) instance: String,
+    /// The SOP Instance UID.
+    pub(crate) uid: String,
     pub(crate) transfer_syntax: String,
     /// The few attributes that searches match and return by default; the others are in the file beside the instance.
     pub(crate) attributes: Map<String, Value>,
@@ -212,7 +213,7 @@ impl Archive {
         for instance in &doomed {
             if let Some(all_series) = index.get_mut(&instance.study) {
                 if let Some(instances) = all_series.get_mut(&instance.series) {
-                    instances.remove(&instance.instance);
+                    instances.remove(&instance.uid);
                 }
                 all_series.retain(|_, instances| !instances.is_empty());
             }
@@ -238,7 +239,8 @@ pub(crate) const INDEXED: [&str; 24] = [
 fn instance(notes: Notes, path: PathBuf) -> Instance {
     let Header { study, series, instance, transfer_syntax, mut metadata, .. } = notes.header;
     metadata.retain(|tag, _| INDEXED.contains(&tag.as_str()));
-    Instance { study, series, instance, transfer_syntax, attributes: metadata, sha256: notes.sha256, path }
+    let sha256 = notes.sha256;
+    Instance { study, series, uid: instance, transfer_syntax, attributes: metadata, sha256, path }
 }
 
 fn read_notes(path: &Path) -> io::Result<Notes> {
@@ -257,7 +259,7 @@ fn scan(store: &Path) -> io::Result<Index> {
                         .or_default()
                         .entry(found.series.clone())
                         .or_default();
-                    series.insert(found.instance.clone(), Arc::new(found));
+                    series.insert(found.uid.clone(), Arc::new(found));
                 }
             }
         }

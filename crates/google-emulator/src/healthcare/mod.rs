@@ -19,7 +19,7 @@ use address::{Action, Address, Nowhere};
 use axum::{
     body::{Body, BodyDataStream},
     extract::{Request, State},
-    http::{HeaderMap, Uri, header, request::Parts},
+    http::{HeaderMap, Uri, header, request::Parts, uri::Authority},
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
@@ -89,7 +89,7 @@ async fn perform(
         }
         Action::Search(level, scope) => qido::search(world, store, level, &scope, &base, parts),
         Action::Retrieve(scope) => wado::retrieve(world, store, &scope, &parts.headers).await,
-        Action::Metadata(scope) => wado::metadata(world, store, &scope, &base, &parts.headers).await,
+        Action::Metadata(scope) => wado::metadata(world, store, &scope, &base, &parts.headers),
         Action::Delete(scope) => delete::delete(world, store, scope, &method).await,
     }
 }
@@ -137,8 +137,7 @@ fn web_base(parts: &Parts, store: &StoreName) -> String {
     let tls = parts.extensions.get::<Connection>().is_some_and(|connection| connection.tls);
     let scheme = if tls { "https" } else { "http" };
     let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let host =
-        host.or_else(|| parts.uri.authority().map(|authority| authority.as_str())).unwrap_or("localhost");
+    let host = host.or_else(|| parts.uri.authority().map(Authority::as_str)).unwrap_or("localhost");
     let version = version(&parts.uri);
     format!("{scheme}://{host}/{version}/{store}/dicomWeb")
 }

@@ -113,11 +113,11 @@ fn result(
             }
         }
     }
-    let Instance { study, series, instance, .. } = instance.as_ref();
+    let Instance { study, series, uid, .. } = instance.as_ref();
     let url = match level {
         Level::Study => format!("{base}/studies/{study}"),
         Level::Series => format!("{base}/studies/{study}/series/{series}"),
-        Level::Instance => format!("{base}/studies/{study}/series/{series}/instances/{instance}"),
+        Level::Instance => format!("{base}/studies/{study}/series/{series}/instances/{uid}"),
     };
     attributes.insert("00081190".to_owned(), json!({ "vr": "UR", "Value": [url] }));
     // Tags in ascending order, as in a data set.

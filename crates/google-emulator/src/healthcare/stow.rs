@@ -74,7 +74,7 @@ fn unsupported(what: &str) -> GoogleError {
 async fn single(target: &Target, body: &mut BodyDataStream) -> Result<Outcome, GoogleError> {
     let mut part = Part::create(target).await.map_err(GoogleError::internal)?;
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|_| malformed(&Malformed::Broken))?;
+        let chunk = chunk.map_err(|_| malformed(Malformed::Broken))?;
         part.write(&chunk).await.map_err(GoogleError::internal)?;
     }
     part.finish(target).await.map_err(GoogleError::internal)
@@ -95,7 +95,7 @@ async fn multipart(
         .ok_or_else(|| GoogleError::bad_request("multipart/related without a valid boundary"))?;
     let mut cutter = Cutter::new(body, boundary);
     let (mut outcomes, mut current) = (Vec::new(), None::<Part>);
-    while let Some(piece) = cutter.next().await.map_err(|error| malformed(&error))? {
+    while let Some(piece) = cutter.next().await.map_err(malformed)? {
         match piece {
             Piece::Begin(fields) => {
                 refuse_other_part(&fields)?;
@@ -116,7 +116,7 @@ async fn multipart(
     Ok(outcomes)
 }
 
-fn malformed(error: &Malformed) -> GoogleError {
+fn malformed(error: Malformed) -> GoogleError {
     GoogleError::bad_request(error.to_string())
 }
 

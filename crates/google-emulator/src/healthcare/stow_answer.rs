@@ -109,22 +109,18 @@ fn data_set(form: Form, base: &str, study: Option<&str>, outcomes: &[Outcome]) -
 fn attributes(data_set: &Map<String, Value>, out: &mut String) {
     for (tag, attribute) in data_set {
         let vr = attribute.get("vr").and_then(Value::as_str).unwrap_or("UN");
-        let creator = if tag.starts_with("0009") { " privateCreator=\"GOOGLE\"" } else { "" };
-        let keyword = keyword(tag);
-        out.push_str(&format!("<DicomAttribute tag=\"{tag}\" vr=\"{vr}\" keyword=\"{keyword}\"{creator}>"));
+        let creator = if tag.starts_with("0009") { "\" privateCreator=\"GOOGLE\">" } else { "\">" };
+        out.extend(["<DicomAttribute tag=\"", tag, "\" vr=\"", vr, "\" keyword=\"", keyword(tag), creator]);
         let values = attribute.get("Value").and_then(Value::as_array).into_iter().flatten();
         for (position, value) in values.enumerate() {
-            let number = position + 1;
-            match value {
-                Value::Object(item) => {
-                    out.push_str(&format!("<Item number=\"{number}\">"));
-                    attributes(item, out);
-                    out.push_str("</Item>");
-                }
-                Value::String(text) => {
-                    out.push_str(&format!("<Value number=\"{number}\">{}</Value>", escape(text)));
-                }
-                other => out.push_str(&format!("<Value number=\"{number}\">{other}</Value>")),
+            let number = (position + 1).to_string();
+            if let Value::Object(item) = value {
+                out.extend(["<Item number=\"", &number, "\">"]);
+                attributes(item, out);
+                out.push_str("</Item>");
+            } else {
+                let text = value.as_str().map_or_else(|| value.to_string(), escape);
+                out.extend(["<Value number=\"", &number, "\">", &text, "</Value>"]);
             }
         }
         out.push_str("</DicomAttribute>");

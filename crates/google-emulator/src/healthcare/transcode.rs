@@ -1,6 +1,6 @@
 //! From one uncompressed transfer syntax to Explicit VR Little Endian. Codecs there are none.
 
-use dicom_encoding::transfer_syntax::TransferSyntaxIndex;
+use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex};
 use dicom_object::open_file;
 use dicom_transfer_syntax_registry::{TransferSyntaxRegistry, entries::EXPLICIT_VR_LITTLE_ENDIAN};
 use std::path::Path;
@@ -40,7 +40,7 @@ pub(crate) fn is_target(transfer_syntax: &str) -> bool {
 
 /// Whether [`to_explicit_little`] can do it.
 pub(crate) fn is_uncompressed(transfer_syntax: &str) -> bool {
-    TransferSyntaxRegistry.get(transfer_syntax).is_some_and(|syntax| syntax.is_codec_free())
+    TransferSyntaxRegistry.get(transfer_syntax).is_some_and(TransferSyntax::is_codec_free)
 }
 
 /// Writes `from` to `to` in Explicit VR Little Endian. Blocking; the whole instance is in memory while it works.

@@ -76,7 +76,7 @@ pub(crate) async fn retrieve(
 }
 
 /// Streams the metadata of a study, a series, or one instance as a JSON array.
-pub(crate) async fn metadata(
+pub(crate) fn metadata(
     world: &Arc<World>,
     store: &StoreName,
     scope: &Scope,
@@ -93,7 +93,7 @@ pub(crate) async fn metadata(
         for (position, instance) in instances.into_iter().enumerate() {
             let url = format!(
                 "{base}/studies/{}/series/{}/instances/{}",
-                instance.study, instance.series, instance.instance
+                instance.study, instance.series, instance.uid
             );
             let read = tokio::task::spawn_blocking(move || instance.metadata()).await;
             let document = read.map_err(io::Error::other).and_then(|read| read).map(|mut metadata| {

@@ -177,15 +177,16 @@ impl Made {
     pub(crate) fn file(self, transfer_syntax: &str) -> Vec<u8> {
         let text = |tag, vr, value: &str| DataElement::new(tag, vr, PrimitiveValue::from(value));
         let number = |tag, value: u16| DataElement::new(tag, VR::US, PrimitiveValue::from(value));
-        let name = if self.study % 2 == 0 { "Doe^John" } else { "Roe^Jane" };
-        let pixels: Vec<u16> = (0..64).map(|pixel| (pixel * 17 + self.instance % 5) as u16).collect();
+        let name = if self.study.is_multiple_of(2) { "Doe^John" } else { "Roe^Jane" };
+        let first = u16::try_from(self.instance).unwrap();
+        let pixels: Vec<u16> = (0..64).map(|pixel| pixel * 17 + first).collect();
         let mut object = InMemDicomObject::from_element_iter([
             text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
             text(tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.2"),
             text(tags::SOP_INSTANCE_UID, VR::UI, &self.instance_uid()),
             text(tags::STUDY_DATE, VR::DA, &format!("202001{:02}", self.study % 28 + 1)),
             text(tags::ACCESSION_NUMBER, VR::SH, ""),
-            text(tags::MODALITY, VR::CS, if self.series % 2 == 0 { "CT" } else { "MR" }),
+            text(tags::MODALITY, VR::CS, if self.series.is_multiple_of(2) { "CT" } else { "MR" }),
             text(tags::MANUFACTURER, VR::LO, "Größe & Söhne"),
             text(tags::PATIENT_NAME, VR::PN, name),
             text(tags::PATIENT_ID, VR::LO, &format!("P{}", self.study)),
