@@ -1,6 +1,9 @@
 //! Reading a credential's JSON file, with a sentence for everything that can be wrong with it.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 
@@ -11,8 +14,16 @@ pub(crate) struct CredentialFile<'a> {
     option: &'static str,
     path: &'a Path,
     members: Map<String, Value>,
-    /// Users other than its owner and group may read it.
-    pub(crate) readable_by_others: bool,
+    readable_by_others: bool,
+}
+
+/// A credential's file that every user of the machine may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExposedFile {
+    /// The configuration option that names it.
+    pub option: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
 }
 
 /// The `type` of a credential file (AIP-4110), and the option that takes it.
@@ -57,6 +68,13 @@ impl<'a> CredentialFile<'a> {
         let file = match serde_json::from_slice(bytes) {
             Ok(Value::Object(members)) => file(members),
             Ok(other) => return Err(wrong(format!("holds {}, not a JSON object", kind_of(&other)))),
+            Err(error) if error.is_eof() => {
+                return Err(wrong(format!(
+                    "breaks off in the middle of its JSON (line {}, column {})",
+                    error.line(),
+                    error.column()
+                )));
+            }
             // The message names line and column, and quotes nothing of the file.
             Err(error) => return Err(wrong(format!("is not JSON ({error})"))),
         };
@@ -87,6 +105,11 @@ impl<'a> CredentialFile<'a> {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.wrong(&format!("holds {} as `{name}`, not a string", kind_of(other)))),
         }
+    }
+
+    /// The file, if users other than its owner and group may read it.
+    pub(crate) fn exposed(&self) -> Option<ExposedFile> {
+        self.readable_by_others.then(|| ExposedFile { option: self.option, path: self.path.to_owned() })
     }
 
     /// A mistake in the file, described without quoting it.

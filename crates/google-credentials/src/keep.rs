@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    AccessToken, Failure, FailureKind, Grant, Source, World,
+    AccessToken, ExposedFile, Failure, FailureKind, Grant, Source, World,
     keeper::{Action, Event, State, next},
     remedy::in_words,
 };
@@ -80,10 +80,11 @@ struct Log<'a> {
 impl Log<'_> {
     fn obtained(&mut self, grant: &Grant, now: SystemTime) {
         let Keeping { name, option_path, .. } = self.keeping;
-        if grant.readable_by_others && !self.warned {
+        if let Some(ExposedFile { option, path }) = grant.exposed.as_ref().filter(|_| !self.warned) {
             self.warned = true;
             tracing::warn!(
-                "{option_path}: the credential's file can be read by every user of this machine; take that right away with `chmod o-r`"
+                "{option_path}.{option}: {} can be read by every user of this machine; take that right away with `chmod o-r`",
+                path.display()
             );
         }
         let until = httpdate::fmt_http_date(grant.token.expires_at);

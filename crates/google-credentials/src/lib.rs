@@ -27,6 +27,7 @@ mod tls;
 mod token;
 mod world;
 
+pub use credential_file::ExposedFile;
 pub use failure::{Failure, FailureKind};
 pub use http::{
     Field, HttpSettings, PeerVerification, Proxy, Request, Response, TransportError, TransportErrorKind,

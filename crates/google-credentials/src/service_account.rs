@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
+    error::KeyRejected,
     rand::SystemRandom,
     signature::{RSA_PKCS1_SHA256, RsaKeyPair},
 };
@@ -78,12 +79,24 @@ impl ServiceAccountKey {
     }
 }
 
+/// Why ring does not take a key, for people.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+fn rejected(error: KeyRejected) -> String {
+    match error.to_string().as_str() {
+        "InvalidEncoding" | "InvalidComponent" | "InconsistentComponents" => {
+            "its content is damaged".to_owned()
+        }
+        "WrongAlgorithm" => "it is a key of another algorithm".to_owned(),
+        "TooSmall" => "it has less than the 2048 bits of Google's keys".to_owned(),
+        other => format!("it cannot sign ({other})"),
+    }
+}
+
 /// Reads an RSA key in PEM: PKCS#8 (RFC 5958), as Google writes it, or PKCS#1 (RFC 8017).
 fn rsa_key(pem: &str) -> Result<RsaKeyPair, String> {
     // Keys that went through an environment variable often come with their line ends as two characters.
     let unfolded = if pem.contains('\n') { pem.to_owned() } else { pem.replace("\\n", "\n") };
     let unfolded = Secret::new(unfolded);
-    let rejected = |error: ring::error::KeyRejected| error.to_string();
     match PrivateKeyDer::from_pem_slice(unfolded.expose().as_bytes()) {
         Ok(PrivateKeyDer::Pkcs8(key)) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).map_err(rejected),
         Ok(PrivateKeyDer::Pkcs1(key)) => RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(rejected),

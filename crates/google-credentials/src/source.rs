@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use crate::{
-    AccessToken, Failure, Request, Secret, World, authorized_user::AuthorizedUser,
-    credential_file::CredentialFile, remedy, service_account::ServiceAccountKey, token,
+    AccessToken, Failure, Request, Secret, World,
+    authorized_user::AuthorizedUser,
+    credential_file::{CredentialFile, ExposedFile},
+    remedy,
+    service_account::ServiceAccountKey,
+    token,
 };
 
 /// Google's token endpoint (AIP-4112).
@@ -46,8 +50,8 @@ pub struct Grant {
     pub token: AccessToken,
     /// The project to bill (`quota_project_id`), sent to Google as `X-Goog-User-Project` (AIP-4113).
     pub quota_project: Option<String>,
-    /// The file that holds the credential may be read by every user of the machine.
-    pub readable_by_others: bool,
+    /// The file that holds the credential, if every user of the machine may read it.
+    pub exposed: Option<ExposedFile>,
 }
 
 impl Source {
@@ -64,7 +68,7 @@ impl Source {
         Ok(Grant {
             token: token::read_answer(url, &response, sent_at)?,
             quota_project: prepared.quota_project,
-            readable_by_others: prepared.readable_by_others,
+            exposed: prepared.exposed,
         })
     }
 
@@ -77,13 +81,13 @@ impl Source {
                 Ok(Prepared {
                     request: Request { url: self.url(key.token_uri), form },
                     quota_project: None,
-                    readable_by_others: file.readable_by_others,
+                    exposed: file.exposed(),
                 })
             }
             Credential::AuthorizedUserFile(path) => {
                 let file = CredentialFile::read(world, "AuthorizedUserFile", path, "authorized_user")?;
                 let user = AuthorizedUser::read(&file)?;
-                Ok(self.prepare_user(user, file.readable_by_others))
+                Ok(self.prepare_user(user, file.exposed()))
             }
             Credential::AuthorizedUser { client_id, client_secret, refresh_token } => {
                 let user = AuthorizedUser {
@@ -93,17 +97,17 @@ impl Source {
                     token_uri: None,
                     quota_project: None,
                 };
-                Ok(self.prepare_user(user, false))
+                Ok(self.prepare_user(user, None))
             }
         }
     }
 
-    fn prepare_user(&self, user: AuthorizedUser, readable_by_others: bool) -> Prepared {
+    fn prepare_user(&self, user: AuthorizedUser, exposed: Option<ExposedFile>) -> Prepared {
         let form = user.form();
         Prepared {
             request: Request { url: self.url(user.token_uri), form },
             quota_project: user.quota_project,
-            readable_by_others,
+            exposed,
         }
     }
 
@@ -115,5 +119,5 @@ impl Source {
 struct Prepared {
     request: Request,
     quota_project: Option<String>,
-    readable_by_others: bool,
+    exposed: Option<ExposedFile>,
 }

@@ -28,6 +28,7 @@ pub struct Builder {
     texts: Vec<(String, String)>,
     plugins: Vec<Plugin>,
     in_folder: bool,
+    bound_by_permissions: bool,
     environment: Vec<(OsString, OsString)>,
     arguments: Vec<OsString>,
     folder: Option<PathBuf>,
@@ -64,6 +65,7 @@ impl Builder {
             texts: Vec::new(),
             plugins: Vec::new(),
             in_folder: false,
+            bound_by_permissions: false,
             arguments: Vec::new(),
             folder: None,
             secrets: Vec::new(),
@@ -145,6 +147,13 @@ impl Builder {
         self
     }
 
+    /// Lets the permissions of files bind this Orthanc, as they bind the user `orthanc`, also where root runs the tests.
+    #[must_use]
+    pub fn bound_by_permissions(mut self) -> Self {
+        self.bound_by_permissions = true;
+        self
+    }
+
     /// Orthanc's working directory, in place of the work folder. It must lie below the machine's folder for
     /// temporary files.
     #[must_use]
@@ -201,6 +210,7 @@ impl Builder {
         arguments.push(folder.into_os_string());
         let process = Process::start(&Launch {
             release: self.release,
+            bound_by_permissions: self.bound_by_permissions,
             folder: self.folder.as_deref().unwrap_or(self.work.path()),
             environment: &self.environment,
             arguments: &arguments,

@@ -19,6 +19,9 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Orthanc itself takes about 3 s to stop; a loaded machine gets this long.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Orthanc heeds signals within milliseconds of its start.
+const SIGNAL_DEADLINE: Duration = Duration::from_secs(10);
+
 /// How many lines of the log a failed test shows.
 const SHOWN_LINES: usize = 80;
 
@@ -241,6 +244,7 @@ impl Orthanc {
     /// # Errors
     /// The signal cannot be sent.
     pub fn hang_up(&self) -> Result<(), Error> {
+        self.wait_until_it_heeds(Signal::HUP);
         self.process.signal(Signal::HUP).map_err(Error::io("send SIGHUP to Orthanc"))
     }
 
@@ -249,6 +253,7 @@ impl Orthanc {
     /// # Errors
     /// [`Error::Deadline`] if it does not end.
     pub fn stop(&self) -> Result<Stopped, Error> {
+        self.wait_until_it_heeds(Signal::TERM);
         let start = Instant::now();
         self.process.signal(Signal::TERM).map_err(Error::io("send SIGTERM to Orthanc"))?;
         let status = self.wait_for_end(STOP_DEADLINE)?;
@@ -270,6 +275,22 @@ impl Orthanc {
     pub(crate) fn into_builder(mut self) -> Builder {
         self.process.kill();
         self.builder.take().unwrap_or_else(Builder::new)
+    }
+
+    /// Orthanc begins to heed signals a moment after it says that it has started, and again after each restart inside
+    /// its process; in between, a signal would just kill it. One that never does so gets the signal all the same.
+    fn wait_until_it_heeds(&self, signal: Signal) {
+        let end = Instant::now() + SIGNAL_DEADLINE;
+        let bit = 1 << (signal.as_raw() - 1);
+        while Instant::now() < end && self.is_running() {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            if caught.is_none_or(|mask| mask & bit != 0) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn at(&self, path: &str) -> String {

@@ -36,6 +36,8 @@ pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// What to run.
 pub(crate) struct Launch<'a> {
     pub(crate) release: Release,
+    /// Take away root's right to read and write whatever there is.
+    pub(crate) bound_by_permissions: bool,
     pub(crate) folder: &'a Path,
     pub(crate) environment: &'a [(OsString, OsString)],
     pub(crate) arguments: &'a [OsString],
@@ -147,7 +149,12 @@ impl Launch<'_> {
             words.extend(["sh", "-euc", ENTER, "sh"].map(OsString::from));
             words.extend([root.into_os_string(), env::temp_dir().into_os_string()]);
         }
-        words.extend(["setpriv", "--pdeathsig=KILL", "env"].map(OsString::from));
+        words.extend(["setpriv", "--pdeathsig=KILL"].map(OsString::from));
+        let is_root = rustix::process::geteuid().is_root() || self.release.root().is_some();
+        if self.bound_by_permissions && is_root {
+            words.push("--bounding-set=-dac_override,-dac_read_search".into());
+        }
+        words.push("env".into());
         words.extend(["--chdir".into(), self.folder.as_os_str().to_owned()]);
         for (name, value) in self.environment {
             let mut pair = name.clone();

@@ -8,3 +8,4 @@ mod drop_in;
 mod publication;
 mod stage;
 mod stopping;
+mod wrong_configuration;
