@@ -55,6 +55,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         None => Google::emulated()?,
     };
     apt::ensure(&["orthanc", "orthanc-dicomweb"])?;
+    if google.is_real() {
+        // Without these, nobody knows who Google is.
+        apt::ensure(&["ca-certificates"])?;
+    }
     println!("Building the plugin (the first time, this takes some minutes).");
     let plugin = workspace::build_plugin(Profile::Release)?;
 

@@ -1,12 +1,18 @@
 //! The steps of the demonstration, each a REST call that a user could make.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use orthanc_testbed::{Answer, Instance, Orthanc, Study};
 use serde_json::{Value, json};
 
 use super::{google::Google, interrupt::Interrupt};
+
+/// Google deletes a small study within seconds; this is how long we believe in it.
+const DELETED_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A study on its way to Google and back.
 pub(crate) struct Walk<'a> {
@@ -106,9 +112,18 @@ impl<'a> Walk<'a> {
     /// the route `qido` of the DICOMweb plugin, so the same search goes through its route `get`.
     fn search_in_vain(&self) -> Result<()> {
         println!("\n== QIDO-RS: the study is no longer at Google");
-        let answer = self.ask("get", &self.query())?;
-        let found = if answer.body.is_empty() { json!([]) } else { answer.json()? };
-        ensure!(found == json!([]), "the study was deleted, but is still found: {found}");
+        let start = Instant::now();
+        let mut answer = self.ask("get", &self.query())?;
+        loop {
+            let found = if answer.body.is_empty() { json!([]) } else { answer.json()? };
+            if found == json!([]) {
+                break;
+            }
+            ensure!(start.elapsed() < DELETED_DEADLINE, "the study was deleted, but is still found: {found}");
+            // DELETE has only begun an operation on Google's side.
+            std::thread::sleep(Duration::from_secs(1));
+            answer = self.post("get", &self.query())?;
+        }
         println!("   0 studies found");
         Ok(())
     }
@@ -180,8 +195,13 @@ impl<'a> Walk<'a> {
 
     /// Has the DICOMweb plugin do something with our server, and shows how to do so by hand.
     fn ask(&self, operation: &str, body: &Value) -> Result<Answer> {
-        let path = format!("/dicom-web/servers/{}/{operation}", percent_encoded(&self.google.account));
+        let path = self.path(operation);
         println!("   $ curl {}{path} -d '{}'", self.orthanc.url(), body.to_string().replace('\'', r"'\''"));
+        self.post(operation, body)
+    }
+
+    fn post(&self, operation: &str, body: &Value) -> Result<Answer> {
+        let path = self.path(operation);
         let answer = self.orthanc.post(&path, body.to_string())?;
         good(answer, &format!("POST {path}")).with_context(|| {
             format!(
@@ -190,6 +210,10 @@ impl<'a> Walk<'a> {
                  or DICOM store in the configuration"
             )
         })
+    }
+
+    fn path(&self, operation: &str) -> String {
+        format!("/dicom-web/servers/{}/{operation}", percent_encoded(&self.google.account))
     }
 }
 
