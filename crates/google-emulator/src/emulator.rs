@@ -1,203 +1,29 @@
-//! Starting and stopping: the emulator on a thread of its own, with a runtime of its own.
+//! A running emulator: a thread of its own, with a runtime of its own.
 
 use crate::{
-    archive::{Archive, StoreName},
+    archive::StoreName,
+    builder::Builder,
     faults::Faults,
     files::{WrittenFiles, write_all, write_private},
-    identity::{AuthorizedUser, Identity, IdentityError},
-    listen::accept,
+    identity::{AuthorizedUser, Identity},
     oauth,
     record::SeenRequest,
     rsa_key::KeyError,
-    settings::{EmptySearch, Settings},
+    settings::Settings,
     world::World,
 };
 use std::{
-    fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     thread::JoinHandle,
     time::Duration,
 };
+use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot};
-use tokio_rustls::TlsAcceptor;
 
 /// How long tasks that are in the middle of disk work may take to end. Connections, hanging ones too, end at once.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// How to start an emulator. The defaults: loopback, free ports, a temporary folder, tokens of 3599 s, one store.
-#[derive(Clone, Debug)]
-pub struct Builder {
-    address: IpAddr,
-    http_port: u16,
-    https_port: u16,
-    data_dir: Option<PathBuf>,
-    stores: Vec<StoreName>,
-    settings: Settings,
-    verbose: bool,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            http_port: 0,
-            https_port: 0,
-            data_dir: None,
-            stores: Vec::new(),
-            settings: Settings::default(),
-            verbose: false,
-        }
-    }
-}
-
-/// Why the emulator could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A port is taken, or the address is not this machine's.
-    #[error("cannot listen on {address}: {source}; choose another address or port, 0 for a free one")]
-    Listen {
-        /// The address and port asked for.
-        address: SocketAddr,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// The data folder cannot be used.
-    #[error("cannot use the data folder {}: {source}; choose an empty folder, or one that an emulator made", path.display())]
-    Data {
-        /// The folder.
-        path: PathBuf,
-        /// What the operating system said, or what is wrong in a file.
-        source: io::Error,
-    },
-    /// No keys or certificates.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// TLS refused what was made.
-    #[error("cannot set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    /// No thread or runtime.
-    #[error("cannot start the emulator's thread: {0}")]
-    Thread(io::Error),
-}
-
-impl Builder {
-    /// The address to listen on. Anything but loopback shows secrets to the network, see the control routes.
-    #[must_use]
-    pub fn bind(mut self, address: IpAddr) -> Self {
-        self.address = address;
-        self
-    }
-
-    /// The port for HTTP, 0 for a free one.
-    #[must_use]
-    pub fn http_port(mut self, port: u16) -> Self {
-        self.http_port = port;
-        self
-    }
-
-    /// The port for HTTPS, 0 for a free one.
-    #[must_use]
-    pub fn https_port(mut self, port: u16) -> Self {
-        self.https_port = port;
-        self
-    }
-
-    /// Keeps instances, keys and certificates in `folder`, for the next start as well.
-    #[must_use]
-    pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.data_dir = Some(folder.into());
-        self
-    }
-
-    /// Adds a DICOM store; the default one exists only where none is added.
-    #[must_use]
-    pub fn store(mut self, name: StoreName) -> Self {
-        self.stores.push(name);
-        self
-    }
-
-    /// Life of tokens, in whole seconds.
-    #[must_use]
-    pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.settings.token_lifetime_seconds = lifetime.as_secs();
-        self
-    }
-
-    /// What a search without results is answered.
-    #[must_use]
-    pub fn empty_search(mut self, answer: EmptySearch) -> Self {
-        self.settings.empty_search = answer;
-        self
-    }
-
-    /// Prints a line for each request to standard output, without query and header fields.
-    #[must_use]
-    pub fn verbose(mut self) -> Self {
-        self.verbose = true;
-        self
-    }
-
-    /// Starts. When this returns, requests are answered.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`] says what is wrong, and what to do.
-    pub fn start(self) -> Result<Emulator, StartError> {
-        let (folder, temporary) = if let Some(folder) = self.data_dir {
-            (folder, None)
-        } else {
-            let made = tempfile::Builder::new().prefix("google-emulator-").tempdir();
-            let made = made.map_err(|source| StartError::Data { path: std::env::temp_dir(), source })?;
-            (made.path().to_owned(), Some(made))
-        };
-        let data = |source| StartError::Data { path: folder.clone(), source };
-        fs::create_dir_all(&folder).map_err(data)?;
-        let folder = folder.canonicalize().map_err(data)?;
-        let identity = identity(&folder)?;
-        let mut stores = self.stores;
-        if stores.is_empty() {
-            stores.push(StoreName::default());
-        }
-        let store = stores.first().cloned().unwrap_or_default();
-        let archive = Archive::open(&folder, &stores).map_err(data)?;
-        let http = listen(self.address, self.http_port)?;
-        let https = listen(self.address, self.https_port)?;
-        let acceptor = acceptor(&identity, self.address)?;
-        let url = |scheme: &str, listener: &TcpListener| {
-            let mut address = listener.local_addr().map_err(StartError::Thread)?;
-            if address.ip().is_unspecified() {
-                address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            }
-            Ok::<_, StartError>(format!("{scheme}://{address}"))
-        };
-        let urls = vec![url("http", &http)?, url("https", &https)?];
-        let ca_file = folder.join("ca.pem");
-        fs::write(&ca_file, &identity.ca_certificate_pem).map_err(data)?;
-        let world = Arc::new(World::new(identity, archive, self.settings, urls, self.verbose));
-
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("google-emulator")
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
-        let connections = Arc::new(AtomicU64::default());
-        for (listener, tls) in [(http, None), (https, Some(acceptor))] {
-            let _entered = runtime.enter();
-            let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Thread)?;
-            runtime.spawn(accept(listener, tls, Arc::clone(&world), Arc::clone(&connections)));
-        }
-        let (stop, stopped) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new()
-            .name("google-emulator".to_owned())
-            .spawn(move || live(runtime, stopped))
-            .map_err(StartError::Thread)?;
-        let running = Running { stop: Some(stop), thread: Some(thread) };
-        Ok(Emulator { running, world, store, folder, ca_file, _temporary: temporary })
-    }
-}
 
 /// A running emulator. Dropped, it is stopped: every connection closed, every thread joined.
 pub struct Emulator {
@@ -207,13 +33,29 @@ pub struct Emulator {
     store: StoreName,
     folder: PathBuf,
     ca_file: PathBuf,
-    _temporary: Option<tempfile::TempDir>,
+    _temporary: Option<TempDir>,
 }
 
 impl Emulator {
     /// How to start one.
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// Gives the runtime, whose listeners are accepting already, a thread to live on.
+    pub(crate) fn run(
+        runtime: Runtime,
+        world: Arc<World>,
+        store: StoreName,
+        folder: PathBuf,
+        temporary: Option<TempDir>,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let name = "google-emulator".to_owned();
+        let thread = std::thread::Builder::new().name(name).spawn(move || live(runtime, stopped))?;
+        let running = Running { stop: Some(stop), thread: Some(thread) };
+        let ca_file = folder.join("ca.pem");
+        Ok(Self { running, world, store, folder, ca_file, _temporary: temporary })
     }
 
     /// `http://127.0.0.1:PORT`, without a final slash.
@@ -424,40 +266,4 @@ impl Drop for Running {
 fn live(runtime: Runtime, stopped: oneshot::Receiver<()>) {
     drop(runtime.block_on(stopped));
     runtime.shutdown_timeout(GRACE);
-}
-
-fn listen(address: IpAddr, port: u16) -> Result<TcpListener, StartError> {
-    let address = SocketAddr::new(address, port);
-    let listener = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    listener.map_err(|source| StartError::Listen { address, source })
-}
-
-/// The identity that the folder holds, or a new one.
-fn identity(folder: &Path) -> Result<Identity, StartError> {
-    let path = folder.join("identity.json");
-    let data = |source| StartError::Data { path: path.clone(), source };
-    match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| data(error.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let identity = Identity::generate()?;
-            let value = serde_json::to_value(&identity).map_err(|error| data(error.into()))?;
-            write_private(&path, &value).map_err(data)?;
-            Ok(identity)
-        }
-        Err(error) => Err(data(error)),
-    }
-}
-
-fn acceptor(identity: &Identity, address: IpAddr) -> Result<TlsAcceptor, StartError> {
-    let (chain, key) = identity.server_certificate(address)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

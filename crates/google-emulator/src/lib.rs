@@ -21,6 +21,7 @@
 
 mod archive;
 mod assertion;
+mod builder;
 mod clock;
 mod control;
 mod emulator;
@@ -41,7 +42,8 @@ mod tokens;
 mod world;
 
 pub use archive::StoreName;
-pub use emulator::{Builder, Emulator, StartError};
+pub use builder::{Builder, StartError};
+pub use emulator::Emulator;
 pub use faults::{Answer, Effect, Fault, Faults, Route, When};
 pub use files::WrittenFiles;
 pub use identity::{AuthorizedUser, IdentityError};

@@ -4,7 +4,6 @@
 mod support;
 
 use google_emulator::{CLOUD_PLATFORM, Fault, Route};
-use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
@@ -13,28 +12,16 @@ use std::{
 };
 use support::{ANY_SYNTAX, EXPLICIT_LITTLE, Google, made};
 
-fn search(google: &Google) -> Result<Response, reqwest::Error> {
-    google.dicom_web("GET", "studies").send()
-}
-
-/// A client that gives up soon, for what never answers.
-fn impatient(google: &Google) -> Client {
-    let authority = std::fs::read(google.emulator.ca_file()).unwrap();
-    let authority = reqwest::Certificate::from_pem(&authority).unwrap();
-    let patience = Duration::from_millis(300);
-    Client::builder().tls_certs_only([authority]).no_proxy().timeout(patience).build().unwrap()
-}
-
 #[test]
 fn status_codes_strike_when_and_where_they_should() {
     let google = Google::start();
     let busy = || Fault::answer(Route::Qido, 503, "{\"error\":1}").header("Retry-After", "7");
     let statuses = |count: usize| -> Vec<u16> {
-        (0..count).map(|_| search(&google).unwrap().status().as_u16()).collect()
+        (0..count).map(|_| google.search().unwrap().status().as_u16()).collect()
     };
 
     google.emulator.faults().add(busy());
-    let response = search(&google).unwrap();
+    let response = google.search().unwrap();
     assert_eq!(response.headers()["retry-after"], "7");
     assert_eq!(response.headers()["content-type"], "application/json; charset=UTF-8");
     assert_eq!(response.text().unwrap(), "{\"error\":1}");
@@ -61,10 +48,10 @@ fn a_lost_answer_is_not_a_lost_instance() {
     let file = made(1, 1, 1).file(EXPLICIT_LITTLE);
     google.emulator.faults().add(Fault::answer(Route::Stow, 503, ""));
     assert_eq!(google.store("studies", std::slice::from_ref(&file)).status(), 503);
-    assert_eq!(search(&google).unwrap().status(), 204, "nothing was stored");
+    assert_eq!(google.search().unwrap().status(), 204, "nothing was stored");
     google.emulator.faults().add(Fault::answer(Route::Stow, 503, "").after_handling());
     assert_eq!(google.store("studies", std::slice::from_ref(&file)).status(), 503);
-    assert_eq!(search(&google).unwrap().status(), 200, "stored, but the answer was lost");
+    assert_eq!(google.search().unwrap().status(), 200, "stored, but the answer was lost");
     let seen = google.emulator.requests();
     assert!(
         seen.iter().filter(|seen| seen.route == Route::Stow).all(|seen| seen.body_bytes > file.len() as u64)
@@ -137,7 +124,7 @@ fn requests_are_reset_while_they_arrive() {
     };
     assert!(send().is_err());
     assert_eq!(google.emulator.requests()[0].status, None);
-    assert_eq!(search(&google).unwrap().status(), 204);
+    assert_eq!(google.search().unwrap().status(), 204);
     assert_eq!(send().unwrap().status(), 200);
 }
 
@@ -146,7 +133,7 @@ fn hanging_ends_with_the_emulator() {
     let google = Google::start();
     google.emulator.faults().add(Fault::hang(Route::Token));
     google.emulator.faults().add(Fault::hang_before_tls().times(2));
-    let (client, token_url) = (impatient(&google), google.emulator.token_url());
+    let (client, token_url) = (google.impatient(), google.emulator.token_url());
     // The first two connections never get to TLS, nor to HTTP; the third is answered by silence.
     assert!(client.post(&token_url).body("").send().unwrap_err().is_timeout());
     let address = google.emulator.http_url().strip_prefix("http://").unwrap().to_owned();
@@ -177,11 +164,11 @@ fn latency_delays_and_the_rest_still_applies() {
     let google = Google::start();
     google.emulator.faults().add(Fault::latency(Route::Qido, Duration::from_secs(3)));
     let url = format!("{}/studies", google.emulator.dicom_web_url());
-    let error = impatient(&google).get(url).bearer_auth(google.token()).send().unwrap_err();
+    let error = google.impatient().get(url).bearer_auth(google.token()).send().unwrap_err();
     assert!(error.is_timeout());
     google.emulator.faults().add(Fault::latency(Route::Qido, Duration::from_millis(1)));
     google.emulator.faults().add(Fault::answer(Route::Qido, 429, ""));
-    assert_eq!(search(&google).unwrap().status(), 429);
+    assert_eq!(google.search().unwrap().status(), 429);
 }
 
 #[test]
@@ -222,10 +209,10 @@ fn control_routes_do_what_the_readme_says() {
     assert_eq!(about["stores"][0], google.emulator.store().to_string());
     let fault = json!({ "on": "qido", "when": { "times": 2 }, "effect": { "answer": { "status": 500 } } });
     assert_eq!(control("POST", "/faults", Some(fault)).0, 204);
-    assert_eq!(search(&google).unwrap().status(), 500);
+    assert_eq!(google.search().unwrap().status(), 500);
     assert_eq!(control("GET", "/faults", None).1.as_array().unwrap().len(), 1);
     assert_eq!(control("DELETE", "/faults", None).0, 204);
-    assert_eq!(search(&google).unwrap().status(), 204);
+    assert_eq!(google.search().unwrap().status(), 204);
     assert_eq!(control("POST", "/faults", Some(json!({ "on": "qido" }))).0, 400);
 
     let seen = control("GET", "/requests", None).1;

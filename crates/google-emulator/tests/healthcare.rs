@@ -6,23 +6,9 @@ mod support;
 use google_emulator::{CLOUD_HEALTHCARE, EmptySearch};
 use serde_json::{Value, json};
 use std::time::Duration;
-use support::{ANY_SYNTAX, EXPLICIT_LITTLE, Google, IMPLICIT_LITTLE, JPEG_BASELINE, made, multipart, parts};
-
-/// Two studies of two series of two instances, in Explicit VR Little Endian.
-fn filled() -> Google {
-    let google = Google::start();
-    for study in [1, 2] {
-        let instances: Vec<Vec<u8>> = [(1, 1), (1, 2), (2, 1), (2, 2)]
-            .map(|(series, instance)| made(study, series, instance).file(EXPLICIT_LITTLE))
-            .to_vec();
-        assert_eq!(google.store("studies", &instances).status(), 200);
-    }
-    google
-}
-
-fn error(body: &Value) -> &Value {
-    &body[0]["error"]
-}
+use support::{
+    ANY_SYNTAX, EXPLICIT_LITTLE, Google, IMPLICIT_LITTLE, JPEG_BASELINE, error, made, multipart, parts,
+};
 
 #[test]
 fn only_a_live_token_of_sufficient_scope_comes_in() {
@@ -201,7 +187,7 @@ fn stow_refuses_what_is_no_store_request() {
 
 #[test]
 fn searches_find_at_three_levels() {
-    let google = filled();
+    let google = Google::filled();
     let (one, two) = (made(1, 1, 1), made(2, 2, 1));
     let (study, series) = (one.study_uid(), one.series_uid());
     for (path, found) in [
@@ -248,7 +234,7 @@ fn searches_find_at_three_levels() {
 
 #[test]
 fn searches_return_googles_attributes() {
-    let google = filled();
+    let google = Google::filled();
     let first = |path: &str| google.get(path, "*/*").json::<Value>().unwrap()[0].clone();
     let study = first("studies?PatientID=P2");
     let tags: Vec<&str> = study.as_object().unwrap().keys().map(String::as_str).collect();
@@ -271,7 +257,7 @@ fn searches_return_googles_attributes() {
 
 #[test]
 fn instances_come_back_byte_for_byte() {
-    let google = filled();
+    let google = Google::filled();
     let one = made(1, 1, 1);
     let study = format!("studies/{}", one.study_uid());
     let all: Vec<Vec<u8>> =
@@ -331,7 +317,7 @@ fn the_default_transfer_syntax_is_explicit_little_endian() {
 
 #[test]
 fn metadata_leaves_out_the_pixels() {
-    let google = filled();
+    let google = Google::filled();
     let one = made(1, 1, 1);
     let study = format!("studies/{}", one.study_uid());
     for (path, count) in [
@@ -352,7 +338,7 @@ fn metadata_leaves_out_the_pixels() {
 
 #[test]
 fn deletions_are_operations_but_for_instances() {
-    let google = filled();
+    let google = Google::filled();
     let (one, two) = (made(1, 1, 1), made(2, 1, 1));
     let delete = |path: &str| google.dicom_web("DELETE", path).send().unwrap().json::<Value>().unwrap();
     assert_eq!(delete(&one.path()), json!({}));
@@ -387,7 +373,7 @@ fn deletions_are_operations_but_for_instances() {
 
 #[test]
 fn both_versions_and_both_schemes_serve_the_same_store() {
-    let google = filled();
+    let google = Google::filled();
     let store = google.emulator.store();
     for root in [google.emulator.http_url(), google.emulator.https_url()] {
         for version in ["v1", "v1beta1"] {

@@ -34,15 +34,19 @@ impl Google {
     pub(crate) fn from(emulator: Emulator) -> Self {
         // Another test of this process may have installed it.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let authority = std::fs::read(emulator.ca_file()).unwrap();
-        let authority = reqwest::Certificate::from_pem(&authority).unwrap();
-        let client = Client::builder()
-            .tls_certs_only([authority])
-            .no_proxy()
-            .timeout(Duration::from_secs(120))
-            .build()
-            .unwrap();
+        let client = client(&emulator, Duration::from_secs(120));
         Self { emulator, client }
+    }
+
+    /// With two studies of two series of two instances, in Explicit VR Little Endian.
+    pub(crate) fn filled() -> Self {
+        let google = Self::start();
+        for study in [1, 2] {
+            let instances = [(1, 1), (1, 2), (2, 1), (2, 2)]
+                .map(|(series, instance)| made(study, series, instance).file(EXPLICIT_LITTLE));
+            assert_eq!(google.store("studies", &instances).status(), 200);
+        }
+        google
     }
 
     pub(crate) fn token(&self) -> String {
@@ -57,6 +61,16 @@ impl Google {
 
     pub(crate) fn get(&self, path: &str, accept: &str) -> Response {
         self.dicom_web("GET", path).header("Accept", accept).send().unwrap()
+    }
+
+    /// Searches for all studies.
+    pub(crate) fn search(&self) -> reqwest::Result<Response> {
+        self.dicom_web("GET", "studies").send()
+    }
+
+    /// A client that gives up soon, for what never answers.
+    pub(crate) fn impatient(&self) -> Client {
+        client(&self.emulator, Duration::from_millis(300))
     }
 
     /// Stores instances in one multipart request, answered in JSON.
@@ -98,6 +112,17 @@ impl Google {
         merge(&mut whole_claims, claims);
         sign(&whole_header, &whole_claims, key["private_key"].as_str().unwrap())
     }
+}
+
+/// The error of a streaming method, which comes in an array.
+pub(crate) fn error(body: &Value) -> &Value {
+    &body[0]["error"]
+}
+
+fn client(emulator: &Emulator, patience: Duration) -> Client {
+    let authority = std::fs::read(emulator.ca_file()).unwrap();
+    let authority = reqwest::Certificate::from_pem(&authority).unwrap();
+    Client::builder().tls_certs_only([authority]).no_proxy().timeout(patience).build().unwrap()
 }
 
 pub(crate) fn now() -> i64 {
