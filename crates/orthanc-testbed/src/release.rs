@@ -72,10 +72,11 @@ impl Release {
             Self::Trixie => "run `cargo xtask test --orthanc trixie`, which makes its chroot",
             Self::Sid => "run `cargo xtask test --orthanc sid`, which makes its chroot",
         };
-        let root = self.root().unwrap_or_default();
         for inside in [self.program(), self.dicomweb_plugin()] {
-            let path = root.join(inside.strip_prefix("/").unwrap_or(inside));
-            let path = if root.as_os_str().is_empty() { inside.to_owned() } else { path };
+            let path = match self.root() {
+                Some(root) => root.join(inside.strip_prefix("/").unwrap_or(inside)),
+                None => inside.to_owned(),
+            };
             // Debian's plugins are relative symbolic links, so following them stays inside a chroot.
             if !path.exists() {
                 return Err(Error::Missing { release: self, path, remedy });
