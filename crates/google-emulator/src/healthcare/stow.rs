@@ -28,6 +28,9 @@ struct Target {
     study: Option<String>,
 }
 
+/// The longest boundary taken, in bytes.
+const MAX_BOUNDARY: usize = 128;
+
 /// Stores all instances of the request's body.
 pub(crate) async fn store(
     world: &Arc<World>,
@@ -89,9 +92,10 @@ async fn multipart(
         Some(kind) if kind.eq_ignore_ascii_case("application/dicom") => {}
         kind => return Err(unsupported(&format!("multipart/related; type={}", kind.unwrap_or("none")))),
     }
+    // RFC 2046 section 5.1.1 allows 70 characters; Orthanc's boundaries are two UUIDs long, and Google takes them.
     let boundary = content_type
         .parameter("boundary")
-        .filter(|boundary| (1..=70).contains(&boundary.len()))
+        .filter(|boundary| (1..=MAX_BOUNDARY).contains(&boundary.len()))
         .ok_or_else(|| GoogleError::bad_request("multipart/related without a valid boundary"))?;
     let mut cutter = Cutter::new(body, boundary);
     let (mut outcomes, mut current) = (Vec::new(), None::<Part>);
