@@ -33,16 +33,21 @@ mod tests {
 
     fn start(arguments: &[&str]) -> (Program, Vec<(String, String)>) {
         let mut child = program(arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut program = Program { child, output };
         let mut told = Vec::new();
         loop {
             let mut line = String::new();
-            assert_ne!(output.read_line(&mut line).unwrap(), 0, "it ended before it was ready: {told:?}");
+            assert_ne!(
+                program.output.read_line(&mut line).unwrap(),
+                0,
+                "it ended before it was ready: {told:?}"
+            );
             if let Some((name, value)) = line.trim().split_once("  ") {
                 told.push((name.to_owned(), value.trim().to_owned()));
             }
             if line.contains("Ctrl-C") {
-                return (Program { child, output }, told);
+                return (program, told);
             }
         }
     }

@@ -70,7 +70,7 @@ impl Google {
 
     /// A client that gives up soon, for what never answers.
     pub(crate) fn impatient(&self) -> Client {
-        client(&self.emulator, Duration::from_millis(300))
+        client(&self.emulator, Duration::from_secs(1))
     }
 
     /// Stores instances in one multipart request, answered in JSON.
@@ -111,6 +111,15 @@ impl Google {
         merge(&mut whole_header, header);
         merge(&mut whole_claims, claims);
         sign(&whole_header, &whole_claims, key["private_key"].as_str().unwrap())
+    }
+}
+
+/// Waits for what other threads bring about.
+pub(crate) fn until(condition: impl Fn() -> bool) {
+    let deadline = SystemTime::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(SystemTime::now() < deadline, "it did not come about");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
