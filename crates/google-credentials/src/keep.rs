@@ -138,3 +138,6 @@ impl Log<'_> {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;
