@@ -19,6 +19,11 @@
 
 #![forbid(unsafe_code)]
 
+// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod archive;
 mod assertion;
 mod builder;

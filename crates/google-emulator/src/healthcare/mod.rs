@@ -87,7 +87,7 @@ async fn perform(
         Action::Store { study } => {
             stow::store(world, store, study.as_deref(), &base, &parts.headers, body).await
         }
-        Action::Search(level, scope) => qido::search(world, store, level, &scope, &base, parts),
+        Action::Search(level, scope) => qido::search(world, store, level, &scope, parts),
         Action::Retrieve(scope) => wado::retrieve(world, store, &scope, &parts.headers).await,
         Action::Metadata(scope) => wado::metadata(world, store, &scope, &base, &parts.headers),
         Action::Delete(scope) => delete::delete(world, store, scope, &method).await,

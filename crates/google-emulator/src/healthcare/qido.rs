@@ -18,7 +18,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Study attributes returned by default: what Google's own golden file shows.
+/// Study attributes returned by default: what Google's own golden file shows. `RetrieveURL` is not among them.
 const STUDY: [&str; 10] = [
     "00080020", "00080030", "00080050", "00080090", "00100010", "00100020", "00100030", "00100040",
     "0020000D", "00200010",
@@ -35,7 +35,6 @@ pub(crate) fn search(
     store: &StoreName,
     level: Level,
     scope: &Scope,
-    base: &str,
     parts: &Parts,
 ) -> Result<Response, GoogleError> {
     let json = ["application/dicom+json", "application/json"];
@@ -53,7 +52,7 @@ pub(crate) fn search(
     });
     let page = found.iter().skip(query.offset).take(query.limit);
     let results: Result<Vec<Value>, GoogleError> =
-        page.map(|instance| result(instance, level, scope, &query.include, base)).collect();
+        page.map(|instance| result(instance, level, scope, &query.include)).collect();
     let results = results?;
     if results.is_empty() && world.settings().empty_search == EmptySearch::NoContent {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -74,7 +73,6 @@ fn result(
     level: Level,
     scope: &Scope,
     include: &Include,
-    base: &str,
 ) -> Result<Value, GoogleError> {
     let mut wanted: Vec<String> = Vec::new();
     let mut want = |tags: &[&str]| wanted.extend(tags.iter().map(|tag| (*tag).to_owned()));
@@ -113,13 +111,6 @@ fn result(
             }
         }
     }
-    let Instance { study, series, uid, .. } = instance.as_ref();
-    let url = match level {
-        Level::Study => format!("{base}/studies/{study}"),
-        Level::Series => format!("{base}/studies/{study}/series/{series}"),
-        Level::Instance => format!("{base}/studies/{study}/series/{series}/instances/{uid}"),
-    };
-    attributes.insert("00081190".to_owned(), json!({ "vr": "UR", "Value": [url] }));
     // Tags in ascending order, as in a data set.
     let ordered: BTreeMap<String, Value> = attributes.into_iter().collect();
     Ok(ordered.into_iter().collect::<Map<_, _>>().into())

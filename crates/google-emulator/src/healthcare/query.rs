@@ -21,6 +21,9 @@ const SEARCH_KEYS: [(&str, &str, Level); 9] = [
     ("00080018", "SOPInstanceUID", Level::Instance),
 ];
 
+/// Standard attributes that Google refuses to return: `AvailableTransferSyntaxUID`.
+const NEVER_RETURNED: [&str; 1] = ["00083002"];
+
 const STUDY_DATE: &str = "00080020";
 const PATIENT_NAME: &str = "00100010";
 
@@ -86,7 +89,14 @@ impl Query {
     fn add_key(&mut self, level: Level, name: &str, value: &str) -> Result<(), GoogleError> {
         let tag = tag(name).ok_or_else(|| unsupported(name))?;
         let known = SEARCH_KEYS.iter().find(|(known, _, from)| *known == tag && *from <= level);
-        let (tag, _, _) = known.ok_or_else(|| unsupported(name))?;
+        let (tag, _, _) = known.ok_or_else(|| {
+            let level = match level {
+                Level::Study => "study",
+                Level::Series => "series",
+                Level::Instance => "instance",
+            };
+            invalid(&format!("{name} is not a supported {level} level attribute"))
+        })?;
         if *tag == STUDY_DATE && !value.split('-').all(|date| date.is_empty() || is_date(date)) {
             return Err(invalid(&format!("invalid date or range of dates: {value}")));
         }
@@ -102,7 +112,8 @@ impl Query {
             if name == "all" {
                 self.include = Include::All;
             } else {
-                let tag = tag(name).ok_or_else(|| unsupported(name))?;
+                let known = tag(name).filter(|tag| !NEVER_RETURNED.contains(&tag.as_str()));
+                let tag = known.ok_or_else(|| unsupported(name))?;
                 if let Include::Tags(tags) = &mut self.include {
                     tags.push(tag);
                 }
@@ -230,12 +241,16 @@ mod tests {
             (Level::Instance, "SOPClassUID=1"),
             (Level::Study, "Nonsense=1"),
             (Level::Study, "includefield=Nonsense"),
+            (Level::Instance, "includefield=AvailableTransferSyntaxUID"),
             (Level::Study, "fuzzymatching=yes"),
             (Level::Study, "StudyDate=June"),
             (Level::Study, "PatientID=1&PatientID=2"),
         ] {
             assert_eq!(Query::parse(level, query).unwrap_err().code, 400, "{query}");
         }
+        let message = |query| Query::parse(Level::Instance, query).unwrap_err().message;
+        assert!(message("SOPClassUID=1").contains("SOPClassUID is not a supported instance level attribute"));
+        assert!(message("includefield=X").contains("unknown/unsupported QIDO attribute: X"));
         let defaults = Query::parse(Level::Instance, "offset=1000000").unwrap();
         assert_eq!((defaults.limit, defaults.offset), (1_000, 1_000_000));
         assert_eq!(Query::parse(Level::Study, "limit=5000").unwrap().limit, 5_000);
