@@ -9,7 +9,7 @@ use std::{
 use reqwest::{Method, NoProxy, redirect};
 use url::form_urlencoded;
 
-use crate::{Secret, strike_out::strike_out_answer, tls};
+use crate::{Secret, TransportError, TransportErrorKind, strike_out::strike_out_answer, tls, transport};
 
 /// How requests are sent: Orthanc's own HTTP options, which hold for the whole server.
 #[derive(Debug, Clone)]
@@ -135,36 +135,8 @@ impl Response {
     }
 }
 
-/// No whole answer came back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{cause}")]
-pub struct TransportError {
-    /// Where it broke off.
-    pub kind: TransportErrorKind,
-    /// What the operating system or the TLS library said.
-    pub cause: String,
-}
-
-/// Where the way to a server broke off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransportErrorKind {
-    /// The settings (CA file, proxy, URL) cannot be used.
-    Settings,
-    /// The host's name has no address.
-    Name,
-    /// No connection.
-    Connection,
-    /// The proxy refuses.
-    Proxy,
-    /// The server's certificate, or its TLS, was refused.
-    Tls,
-    /// Connected, and then broken off.
-    Interrupted,
-    /// Nothing, or not all, came in time.
-    Timeout,
-}
-
-/// The HTTP client. It is made at the first request and made again while that fails, so that a CA file may come late.
+/// The HTTP client. It is made at the first request, and made again while that fails or the server's certificate is
+/// refused, so that a CA file may come or be completed late.
 pub(crate) struct Http {
     settings: HttpSettings,
     client: Mutex<Option<reqwest::Client>>,
@@ -188,6 +160,9 @@ impl Http {
                 cause: format!("no whole answer within {} s", limit.as_secs()),
             }),
         };
+        if outcome.as_ref().is_err_and(|error| error.kind.is_of_certificate()) {
+            self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
         if verbose {
             match &outcome {
                 Ok(answer) => tracing::warn!(
@@ -210,7 +185,7 @@ impl Http {
             .body(encoded(&request.form))
             .send()
             .await
-            .map_err(|error| transport_error(&error))?;
+            .map_err(|error| transport::of_client(&error))?;
         let headers = KEPT_HEADERS
             .into_iter()
             .filter_map(|name| {
@@ -219,7 +194,7 @@ impl Http {
             })
             .collect();
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| transport_error(&error))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| transport::of_client(&error))? {
             body.extend_from_slice(&chunk);
             if body.len() > LARGEST_BODY {
                 return Err(TransportError {
@@ -293,43 +268,6 @@ fn shown_form(form: &[(&'static str, Field)]) -> String {
         Field::Secret(_) => format!("{name}=[struck out]"),
     };
     form.iter().map(shown).collect::<Vec<_>>().join("&")
-}
-
-fn transport_error(error: &reqwest::Error) -> TransportError {
-    let mut texts = Vec::new();
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut tls = None;
-    while let Some(level) = source {
-        texts.push(level.to_string());
-        tls = tls.or_else(|| tls_error(level));
-        source = level.source();
-    }
-    let whole = texts.join(": ").to_lowercase();
-    let kind = if tls.is_some() {
-        TransportErrorKind::Tls
-    } else if error.is_timeout() {
-        TransportErrorKind::Timeout
-    } else if error.is_builder() {
-        TransportErrorKind::Settings
-    } else if whole.contains("tunnel") || whole.contains("proxy") {
-        TransportErrorKind::Proxy
-    } else if whole.contains("dns error") {
-        TransportErrorKind::Name
-    } else if error.is_connect() {
-        TransportErrorKind::Connection
-    } else {
-        TransportErrorKind::Interrupted
-    };
-    TransportError { kind, cause: tls.unwrap_or_else(|| innermost(error)) }
-}
-
-/// What rustls said, wherever in the chain it stands: I/O errors hide their inner error from `source`.
-fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return Some(error.to_string());
-    }
-    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
-    tls_error(inner)
 }
 
 /// The last two levels of an error's chain: the ones above repeat the URL.

@@ -25,16 +25,15 @@ mod source;
 mod strike_out;
 mod tls;
 mod token;
+mod transport;
 mod world;
 
 pub use credential_file::ExposedFile;
 pub use failure::{Failure, FailureKind};
-pub use http::{
-    Field, HttpSettings, PeerVerification, Proxy, Request, Response, TransportError, TransportErrorKind,
-    Verbosity,
-};
+pub use http::{Field, HttpSettings, PeerVerification, Proxy, Request, Response, Verbosity};
 pub use keep::{Keeping, Kept, keep};
 pub use secret::Secret;
 pub use source::{Credential, DEFAULT_SCOPE, DEFAULT_TOKEN_URI, Grant, Source};
 pub use token::AccessToken;
+pub use transport::{TransportError, TransportErrorKind};
 pub use world::{BoxFuture, FileContent, Outside, World};

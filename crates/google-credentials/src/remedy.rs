@@ -124,9 +124,17 @@ pub(crate) fn of_transport(url: &str, error: &TransportError) -> Failure {
         TransportErrorKind::Proxy => {
             (Transient, "check HttpProxy (`user:password@host:port`) and that the proxy allows that host")
         }
-        TransportErrorKind::Tls => (
+        TransportErrorKind::UntrustedCertificate => (
             Transient,
             "if a proxy opens TLS here, or the server is your own, add its CA to the file of HttpsCACertificates",
+        ),
+        TransportErrorKind::WrongCertificate => (
+            Transient,
+            "check the address and this machine's clock; if the server is your own, give it a new certificate",
+        ),
+        TransportErrorKind::Tls => (
+            Transient,
+            "check that the address is right and that no proxy or firewall meddles with HTTPS there",
         ),
         TransportErrorKind::Interrupted => {
             (Transient, "if it lasts, look for a proxy or firewall that cuts connections")

@@ -80,7 +80,6 @@ impl ServiceAccountKey {
 }
 
 /// Why ring does not take a key, for people.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
 fn rejected(error: KeyRejected) -> String {
     match error.to_string().as_str() {
         "InvalidEncoding" | "InvalidComponent" | "InconsistentComponents" => {

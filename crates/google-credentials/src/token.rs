@@ -50,7 +50,8 @@ pub(crate) fn read_answer(
         return Err(wrong("with an empty body"));
     }
     let answer: Map<String, Value> = serde_json::from_slice(&response.body).map_err(|error| {
-        wrong(&format!("not with the JSON object of a token ({error}): {}", strike_out(&response.body)))
+        let what = if error.is_eof() { "its JSON breaks off" } else { "not with the JSON object of a token" };
+        wrong(&format!("{what}: \"{}\"", strike_out(&response.body)))
     })?;
     let value = match answer.get("access_token") {
         Some(Value::String(token)) if is_header_value(token) => Secret::new(token),
@@ -121,7 +122,7 @@ mod tests {
             ("", "with an empty body"),
             (" \n", "with an empty body"),
             ("<html>Welcome to Wi-Fi</html>", "<html>Welcome to Wi-Fi</html>"),
-            (r#"{"access_token":"ya29.c.abcdefghijklmnopqrstuvwxyz"#, "not with the JSON object"),
+            (r#"{"access_token":"ya29.c.abcdefghijklmnopqrstuvwxyz"#, "its JSON breaks off"),
             ("[]", "not with the JSON object"),
             ("{}", "without `access_token`"),
             (r#"{"access_token":42}"#, "`access_token` is no token"),

@@ -9,7 +9,10 @@ use std::{
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::http::{Http, HttpSettings, Request, Response, TransportError};
+use crate::{
+    TransportError,
+    http::{Http, HttpSettings, Request, Response},
+};
 
 /// A boxed future, so that a [`World`] can be a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -8,4 +8,5 @@ mod drop_in;
 mod publication;
 mod stage;
 mod stopping;
+mod wrong_answers;
 mod wrong_configuration;

@@ -1,0 +1,161 @@
+//! No whole answer came back: where the way to a server broke off, in words that are not those of a library.
+
+use std::{error::Error, io};
+
+use rustls::CertificateError;
+
+/// No whole answer came back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct TransportError {
+    /// Where it broke off.
+    pub kind: TransportErrorKind,
+    /// What happened, in plain words.
+    pub cause: String,
+}
+
+/// Where the way to a server broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportErrorKind {
+    /// The settings (CA file, proxy, URL) cannot be used.
+    Settings,
+    /// The host's name has no address.
+    Name,
+    /// No connection.
+    Connection,
+    /// The proxy cannot be reached, or refuses.
+    Proxy,
+    /// The server's certificate was not signed by anybody who is trusted here.
+    UntrustedCertificate,
+    /// The server's certificate is for another name or time.
+    WrongCertificate,
+    /// What answers does not speak TLS as it should.
+    Tls,
+    /// Connected, and then broken off.
+    Interrupted,
+    /// Nothing, or not all, came in time.
+    Timeout,
+}
+
+impl TransportErrorKind {
+    /// Whether reading the CA file again may help: libcurl reads it for every request.
+    pub(crate) fn is_of_certificate(self) -> bool {
+        matches!(self, Self::UntrustedCertificate | Self::WrongCertificate)
+    }
+}
+
+/// What reqwest's error means.
+pub(crate) fn of_client(error: &reqwest::Error) -> TransportError {
+    use TransportErrorKind as Kind;
+
+    let levels = levels(error);
+    let texts: Vec<String> = levels.iter().map(ToString::to_string).collect();
+    let whole = texts.join(": ").to_lowercase();
+    let of_system = levels.iter().find_map(|level| of_system(*level));
+    let (kind, cause) = if let Some(error) = levels.iter().find_map(|level| of_rustls(*level)) {
+        certificate(error)
+    } else if error.is_timeout() {
+        (Kind::Timeout, "nothing came in time".to_owned())
+    } else if error.is_builder() {
+        (Kind::Settings, texts.last().cloned().unwrap_or_default())
+    } else if whole.contains("proxy authorization required") {
+        (Kind::Proxy, "the proxy answered 407: it wants a user and password".to_owned())
+    } else if whole.contains("tunnel") || whole.contains("proxy") {
+        let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
+        let what = if error.is_connect() && whole.contains("tcp connect error") {
+            "the proxy cannot be reached"
+        } else {
+            "the proxy does not let it through"
+        };
+        (Kind::Proxy, format!("{what} ({why})"))
+    } else if whole.contains("dns error") {
+        let cause = if whole.contains("no records found") {
+            "DNS knows no address of that name".to_owned()
+        } else {
+            format!(
+                "DNS does not tell the address of that name ({})",
+                texts.last().map_or("", String::as_str)
+            )
+        };
+        (Kind::Name, cause)
+    } else if error.is_connect() {
+        let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
+        (Kind::Connection, format!("no connection ({why})"))
+    } else {
+        let why = of_system.map(|why| format!(" ({why})")).unwrap_or_default();
+        (Kind::Interrupted, format!("the connection broke off before the whole answer was there{why}"))
+    };
+    TransportError { kind, cause }
+}
+
+/// What rustls found wrong, and which kind it is.
+fn certificate(error: &rustls::Error) -> (TransportErrorKind, String) {
+    use CertificateError as Wrong;
+    use TransportErrorKind::{Tls, UntrustedCertificate, WrongCertificate};
+
+    let rustls::Error::InvalidCertificate(wrong) = error else {
+        return (Tls, format!("TLS failed ({error})"));
+    };
+    match wrong {
+        Wrong::UnknownIssuer => {
+            (UntrustedCertificate, "its certificate was issued by a CA that is not trusted here".to_owned())
+        }
+        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
+            (WrongCertificate, "its certificate is for another name".to_owned())
+        }
+        Wrong::Expired | Wrong::ExpiredContext { .. } => {
+            (WrongCertificate, "its certificate has expired".to_owned())
+        }
+        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => {
+            (WrongCertificate, "its certificate is not valid yet".to_owned())
+        }
+        other => (UntrustedCertificate, format!("its certificate cannot be trusted ({other})")),
+    }
+}
+
+/// The error and all below it. I/O errors hide what they carry from `source`, so that is looked for too.
+fn levels<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
+    let mut levels = vec![error];
+    let mut next = error.source();
+    while let Some(level) = next {
+        levels.push(level);
+        next = match level.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => level.source(),
+        };
+    }
+    levels
+}
+
+fn of_rustls<'a>(level: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    level.downcast_ref()
+}
+
+/// What the operating system said.
+fn of_system(level: &(dyn Error + 'static)) -> Option<String> {
+    let error = level.downcast_ref::<io::Error>()?;
+    error.raw_os_error().map(|_| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_spoken_of_plainly() {
+        for (wrong, kind, said) in [
+            (CertificateError::UnknownIssuer, TransportErrorKind::UntrustedCertificate, "not trusted here"),
+            (CertificateError::NotValidForName, TransportErrorKind::WrongCertificate, "another name"),
+            (CertificateError::Expired, TransportErrorKind::WrongCertificate, "has expired"),
+            (CertificateError::NotValidYet, TransportErrorKind::WrongCertificate, "not valid yet"),
+            (CertificateError::BadSignature, TransportErrorKind::UntrustedCertificate, "cannot be trusted"),
+        ] {
+            let (found, cause) = certificate(&rustls::Error::InvalidCertificate(wrong));
+            assert_eq!(found, kind);
+            assert!(cause.contains(said), "{cause}");
+        }
+        let (kind, cause) = certificate(&rustls::Error::DecryptError);
+        assert_eq!(kind, TransportErrorKind::Tls);
+        assert!(cause.starts_with("TLS failed ("), "{cause}");
+    }
+}
