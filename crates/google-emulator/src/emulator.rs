@@ -188,7 +188,7 @@ impl Emulator {
         self.world.tokens_issued()
     }
 
-    /// Everything that must never appear in a log: tokens, assertions, the refresh token, the client secret, and the lines
+    /// Everything that must never appear in a log: access and ID tokens, assertions, the refresh token, the client secret, and the lines
     /// of all private keys.
     pub fn secrets(&self) -> Vec<String> {
         self.world.secrets()

@@ -86,7 +86,8 @@ pub enum Effect {
         /// Bytes of body that are still sent.
         after_bytes: u64,
     },
-    /// The connection is closed without an answer once so many bytes of the request's body have arrived.
+    /// The connection (with HTTP/2: the stream) is closed without an answer once so many bytes of the request's body have
+    /// arrived.
     Reset {
         /// Bytes of body that are still read.
         after_bytes: u64,

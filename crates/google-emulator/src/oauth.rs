@@ -110,7 +110,7 @@ fn grant(world: &World, fields: &BTreeMap<String, String>) -> Result<Granted, OA
 }
 
 fn by_assertion(world: &World, text: &str) -> Result<Granted, OAuthError> {
-    world.note_assertion(text);
+    world.note_secret(text);
     let (scopes, email) = {
         let identity = world.identity();
         let scopes = assertion::check(text, &identity, &world.token_urls(), world.now())?;
@@ -210,7 +210,9 @@ fn success(world: &World, granted: &Granted) -> Value {
         insert(&mut body, "scope", json!(scope));
     }
     if settings.id_token {
-        insert(&mut body, "id_token", json!(id_token(world, granted)));
+        let id_token = id_token(world, granted);
+        world.note_secret(&id_token);
+        insert(&mut body, "id_token", json!(id_token));
     }
     body
 }

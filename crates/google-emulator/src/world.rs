@@ -27,7 +27,8 @@ pub(crate) struct World {
     identity: RwLock<Identity>,
     settings: Mutex<Settings>,
     tokens: Mutex<TokenBook>,
-    assertions: Mutex<Vec<String>>,
+    /// Assertions seen and ID tokens issued.
+    other_secrets: Mutex<Vec<String>>,
 }
 
 impl World {
@@ -48,7 +49,7 @@ impl World {
             identity: RwLock::new(identity),
             settings: Mutex::new(settings),
             tokens: Mutex::default(),
-            assertions: Mutex::default(),
+            other_secrets: Mutex::default(),
         }
     }
 
@@ -96,15 +97,16 @@ impl World {
         lock(&self.tokens).standing(text, now)
     }
 
-    pub(crate) fn note_assertion(&self, text: &str) {
-        lock(&self.assertions).push(text.to_owned());
+    /// Remembers one more text for [`World::secrets`].
+    pub(crate) fn note_secret(&self, text: &str) {
+        lock(&self.other_secrets).push(text.to_owned());
     }
 
     /// Everything that must never reach a log.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let mut secrets = self.identity().secrets();
         secrets.extend(self.tokens_issued());
-        secrets.extend(lock(&self.assertions).iter().cloned());
+        secrets.extend(lock(&self.other_secrets).iter().cloned());
         secrets
     }
 }
