@@ -6,10 +6,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use percent_encoding::percent_decode_str;
 use reqwest::{Method, NoProxy, redirect};
 use url::form_urlencoded;
 
-use crate::{Secret, TransportError, TransportErrorKind, strike_out::strike_out_answer, tls, transport};
+use crate::{
+    Secret, TransportError, TransportErrorKind,
+    strike_out::{strike_out, strike_out_answer},
+    tls, transport,
+};
 
 /// How requests are sent: Orthanc's own HTTP options, which hold for the whole server.
 #[derive(Debug, Clone)]
@@ -55,7 +60,8 @@ pub struct Proxy {
 impl Proxy {
     /// Reads the option; `None` where it is empty.
     ///
-    /// The password may hold any character: it ends at the last `@`, as in libcurl.
+    /// User and password are percent-encoded (RFC 3986 section 3.2.1), as libcurl has it. It ends them at the first `@`;
+    /// here it is the last one, so that a password with a bare `@` does not send its rest to a name server.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
@@ -66,7 +72,8 @@ impl Proxy {
             None => (None, rest),
             Some((user, host)) => {
                 let (name, password) = user.split_once(':').unwrap_or((user, ""));
-                (Some((name.to_owned(), Secret::new(password))), host)
+                let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
+                (Some((decoded(name).into_owned(), Secret::new(decoded(password)))), host)
             }
         };
         Some(Self { address: format!("{scheme}://{host}"), user })
@@ -166,12 +173,13 @@ impl Http {
         if verbose {
             match &outcome {
                 Ok(answer) => tracing::warn!(
-                    "HttpVerbose: < {} {:?} {}",
+                    "HttpVerbose: < {} from {} ({}) {}",
                     answer.status,
-                    answer.headers,
+                    request.url,
+                    shown_headers(&answer.headers),
                     strike_out_answer(&answer.body)
                 ),
-                Err(error) => tracing::warn!("HttpVerbose: < {error}"),
+                Err(error) => tracing::warn!("HttpVerbose: < nothing from {}: {error}", request.url),
             }
         }
         outcome
@@ -211,14 +219,14 @@ impl Http {
         if let Some(client) = &*made {
             return Ok(client.clone());
         }
-        let client = new_client(&self.settings)
-            .map_err(|cause| TransportError { kind: TransportErrorKind::Settings, cause })?;
+        let client = new_client(&self.settings)?;
         *made = Some(client.clone());
         Ok(client)
     }
 }
 
-fn new_client(settings: &HttpSettings) -> Result<reqwest::Client, String> {
+fn new_client(settings: &HttpSettings) -> Result<reqwest::Client, TransportError> {
+    let unusable = |cause, remedy| TransportError { kind: TransportErrorKind::Settings(remedy), cause };
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::client_config(settings)?)
         .hickory_dns(true)
@@ -229,14 +237,21 @@ fn new_client(settings: &HttpSettings) -> Result<reqwest::Client, String> {
         .user_agent(concat!("orthanc-google-cloud-platform/", env!("CARGO_PKG_VERSION")));
     if let Some(proxy) = &settings.proxy {
         let mut all = reqwest::Proxy::all(&proxy.address)
-            .map_err(|error| format!("HttpProxy: `{}` is no address of a proxy ({error})", proxy.address))?
+            .map_err(|_| {
+                unusable(
+                    format!("HttpProxy: `{}` is no address of a proxy", proxy.address),
+                    "write `host:port` or `user:password@host:port`, and restart Orthanc",
+                )
+            })?
             .no_proxy(NoProxy::from_env());
         if let Some((user, password)) = &proxy.user {
             all = all.basic_auth(user, password.expose());
         }
         builder = builder.proxy(all);
     }
-    builder.build().map_err(|error| innermost(&error))
+    builder
+        .build()
+        .map_err(|error| unusable(format!("no HTTP client can be made ({error})"), "please report this"))
 }
 
 /// A server that quotes what it was sent must not bring a secret into a log by that.
@@ -270,17 +285,10 @@ fn shown_form(form: &[(&'static str, Field)]) -> String {
     form.iter().map(shown).collect::<Vec<_>>().join("&")
 }
 
-/// The last two levels of an error's chain: the ones above repeat the URL.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut texts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(level) = source {
-        texts.push(level.to_string());
-        source = level.source();
-    }
-    texts.dedup();
-    texts.drain(..texts.len().saturating_sub(2));
-    texts.join(": ")
+/// The headers as a log may show them.
+fn shown_headers(headers: &[(&'static str, String)]) -> String {
+    let shown = |(name, value): &(&'static str, String)| format!("{name}: {}", strike_out(value.as_bytes()));
+    headers.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -293,6 +301,7 @@ mod tests {
             ("192.168.0.1:3128", "http://192.168.0.1:3128", None),
             ("http://proxy:80/", "http://proxy:80/", None),
             ("u:p@proxy:3128", "http://proxy:3128", Some(("u", "p"))),
+            ("u%5C1:p%40ss%3Aw@proxy:3128", "http://proxy:3128", Some(("u\\1", "p@ss:w"))),
             ("u:p@ss:w@proxy:3128", "http://proxy:3128", Some(("u", "p@ss:w"))),
             ("https://u@proxy", "https://proxy", Some(("u", ""))),
         ] {

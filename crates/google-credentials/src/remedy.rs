@@ -110,8 +110,11 @@ pub(crate) fn of_refusal(url: &str, response: &Response, sent_at: SystemTime) ->
 /// What a request to `url` that got no whole answer means.
 pub(crate) fn of_transport(url: &str, error: &TransportError) -> Failure {
     let (kind, remedy) = match error.kind {
-        TransportErrorKind::Settings => {
-            (Configuration, "correct the option; it is read again at the next attempt")
+        TransportErrorKind::Settings(remedy) => {
+            return Failure::new(Configuration, error.cause.as_str(), remedy);
+        }
+        TransportErrorKind::Address => {
+            (Configuration, "correct TokenUri, or `token_uri` in the credential's file")
         }
         TransportErrorKind::Name => (
             Transient,
@@ -128,10 +131,12 @@ pub(crate) fn of_transport(url: &str, error: &TransportError) -> Failure {
             Transient,
             "if a proxy opens TLS here, or the server is your own, add its CA to the file of HttpsCACertificates",
         ),
-        TransportErrorKind::WrongCertificate => (
-            Transient,
-            "check the address and this machine's clock; if the server is your own, give it a new certificate",
-        ),
+        TransportErrorKind::CertificateName => {
+            (Transient, "correct the address, or give the server a certificate for the name in it")
+        }
+        TransportErrorKind::CertificateTime => {
+            (Transient, "check this machine's clock; if the server is your own, renew its certificate")
+        }
         TransportErrorKind::Tls => (
             Transient,
             "check that the address is right and that no proxy or firewall meddles with HTTPS there",

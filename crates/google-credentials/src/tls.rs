@@ -1,6 +1,6 @@
 //! Which servers are trusted: rustls with ring, and the roots that Orthanc was given.
 
-use std::sync::Arc;
+use std::{io, path::Path, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -14,13 +14,16 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use crate::http::{HttpSettings, PeerVerification};
+use crate::{
+    TransportError, TransportErrorKind,
+    http::{HttpSettings, PeerVerification},
+};
 
 /// The client's side of TLS, as `settings` want it.
 ///
 /// The CA file is parsed once and its result shared by every account: with Debian's bundle of 144 certificates this is
 /// the dearest part of asking for a token.
-pub(crate) fn client_config(settings: &HttpSettings) -> Result<ClientConfig, String> {
+pub(crate) fn client_config(settings: &HttpSettings) -> Result<ClientConfig, TransportError> {
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match settings.verify_peers {
         PeerVerification::Off => Arc::new(AnyServer(Arc::clone(&provider))),
@@ -28,36 +31,61 @@ pub(crate) fn client_config(settings: &HttpSettings) -> Result<ClientConfig, Str
     };
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(|error| unusable(error.to_string(), TRY_AGAIN))?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth())
 }
 
-fn verifier(settings: &HttpSettings, provider: &Arc<CryptoProvider>) -> Result<TrustedServer, String> {
+fn verifier(
+    settings: &HttpSettings,
+    provider: &Arc<CryptoProvider>,
+) -> Result<TrustedServer, TransportError> {
+    const CERTIFICATES: &str = "put the certificates of the trusted CAs there, in PEM";
     let (listed, roots_from) = match &settings.ca_certificates {
-        Some(path) => {
-            let shown = path.display();
-            let pem = std::fs::read(path)
-                .map_err(|error| format!("HttpsCACertificates: {shown} cannot be read ({error})"))?;
-            let listed = CertificateDer::pem_slice_iter(&pem)
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| format!("HttpsCACertificates: {shown} is not a PEM file ({error:?})"))?;
-            (listed, format!("HttpsCACertificates: {shown}"))
-        }
+        Some(path) => (read_certificates(path)?, format!("HttpsCACertificates: {}", path.display())),
         None => (rustls_native_certs::load_native_certs().certs, "the system's certificate store".to_owned()),
     };
     let mut roots = RootCertStore::empty();
     // Bundles hold certificates that webpki does not take for roots; libcurl passes over them as well.
     let (usable, _) = roots.add_parsable_certificates(listed.iter().cloned());
     if usable == 0 {
-        return Err(format!("{roots_from} holds no usable certificate"));
+        let remedy = if settings.ca_certificates.is_some() {
+            CERTIFICATES
+        } else {
+            "install the package ca-certificates, or set HttpsCACertificates"
+        };
+        return Err(unusable(format!("{roots_from} holds no certificate of a CA"), remedy));
     }
     let web_pki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| unusable(error.to_string(), TRY_AGAIN))?;
     let itself_listed = if settings.ca_certificates.is_some() { listed } else { Vec::new() };
     Ok(TrustedServer { web_pki, itself_listed })
+}
+
+/// For what has no cause that anybody has seen.
+const TRY_AGAIN: &str = "please report this";
+
+/// `HttpsCACertificates`, as far as it can be read.
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TransportError> {
+    let shown = path.display();
+    let pem = std::fs::read(path).map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::NotFound => "put the file there, or correct the path",
+            io::ErrorKind::PermissionDenied => "let the user that runs Orthanc read it",
+            _ => "name a file of certificates in PEM",
+        };
+        unusable(format!("HttpsCACertificates: {shown} cannot be read: {error}"), remedy)
+    })?;
+    CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| {
+        let remedy = "replace it with a file of whole certificates in PEM";
+        unusable(format!("HttpsCACertificates: {shown} holds a damaged certificate"), remedy)
+    })
+}
+
+fn unusable(cause: String, remedy: &'static str) -> TransportError {
+    TransportError { kind: TransportErrorKind::Settings(remedy), cause }
 }
 
 /// As webpki, except that a self-signed server certificate is accepted where it is itself listed in the CA file.

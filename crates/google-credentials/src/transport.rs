@@ -17,8 +17,10 @@ pub struct TransportError {
 /// Where the way to a server broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportErrorKind {
-    /// The settings (CA file, proxy, URL) cannot be used.
-    Settings,
+    /// The settings (CA file, proxy) cannot be used; what a person can do about it.
+    Settings(&'static str),
+    /// The URL is none.
+    Address,
     /// The host's name has no address.
     Name,
     /// No connection.
@@ -27,8 +29,10 @@ pub enum TransportErrorKind {
     Proxy,
     /// The server's certificate was not signed by anybody who is trusted here.
     UntrustedCertificate,
-    /// The server's certificate is for another name or time.
-    WrongCertificate,
+    /// The server's certificate is for another name.
+    CertificateName,
+    /// The server's certificate is for another time.
+    CertificateTime,
     /// What answers does not speak TLS as it should.
     Tls,
     /// Connected, and then broken off.
@@ -40,7 +44,7 @@ pub enum TransportErrorKind {
 impl TransportErrorKind {
     /// Whether reading the CA file again may help: libcurl reads it for every request.
     pub(crate) fn is_of_certificate(self) -> bool {
-        matches!(self, Self::UntrustedCertificate | Self::WrongCertificate)
+        matches!(self, Self::UntrustedCertificate | Self::CertificateName | Self::CertificateTime)
     }
 }
 
@@ -57,7 +61,7 @@ pub(crate) fn of_client(error: &reqwest::Error) -> TransportError {
     } else if error.is_timeout() {
         (Kind::Timeout, "nothing came in time".to_owned())
     } else if error.is_builder() {
-        (Kind::Settings, texts.last().cloned().unwrap_or_default())
+        (Kind::Address, "that is no address of an HTTP server".to_owned())
     } else if whole.contains("proxy authorization required") {
         (Kind::Proxy, "the proxy answered 407: it wants a user and password".to_owned())
     } else if whole.contains("tunnel") || whole.contains("proxy") {
@@ -91,23 +95,31 @@ pub(crate) fn of_client(error: &reqwest::Error) -> TransportError {
 /// What rustls found wrong, and which kind it is.
 fn certificate(error: &rustls::Error) -> (TransportErrorKind, String) {
     use CertificateError as Wrong;
-    use TransportErrorKind::{Tls, UntrustedCertificate, WrongCertificate};
+    use TransportErrorKind::{CertificateName, CertificateTime, Tls, UntrustedCertificate};
 
-    let rustls::Error::InvalidCertificate(wrong) = error else {
-        return (Tls, format!("TLS failed ({error})"));
+    let wrong = match error {
+        rustls::Error::InvalidCertificate(wrong) => wrong,
+        rustls::Error::InvalidMessage(_) => return (Tls, "what answers there does not speak TLS".to_owned()),
+        error => return (Tls, format!("TLS failed ({error})")),
     };
     match wrong {
         Wrong::UnknownIssuer => {
             (UntrustedCertificate, "its certificate was issued by a CA that is not trusted here".to_owned())
         }
+        // Another CA of the same name is trusted: so it is after a hospital has made its own anew.
+        Wrong::BadSignature => (
+            UntrustedCertificate,
+            "its certificate was issued by a CA that is not trusted here, only one of the same name is"
+                .to_owned(),
+        ),
         Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
-            (WrongCertificate, "its certificate is for another name".to_owned())
+            (CertificateName, "its certificate is for another name".to_owned())
         }
         Wrong::Expired | Wrong::ExpiredContext { .. } => {
-            (WrongCertificate, "its certificate has expired".to_owned())
+            (CertificateTime, "its certificate has expired".to_owned())
         }
         Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => {
-            (WrongCertificate, "its certificate is not valid yet".to_owned())
+            (CertificateTime, "its certificate is not valid yet".to_owned())
         }
         other => (UntrustedCertificate, format!("its certificate cannot be trusted ({other})")),
     }
@@ -145,10 +157,11 @@ mod tests {
     fn certificates_are_spoken_of_plainly() {
         for (wrong, kind, said) in [
             (CertificateError::UnknownIssuer, TransportErrorKind::UntrustedCertificate, "not trusted here"),
-            (CertificateError::NotValidForName, TransportErrorKind::WrongCertificate, "another name"),
-            (CertificateError::Expired, TransportErrorKind::WrongCertificate, "has expired"),
-            (CertificateError::NotValidYet, TransportErrorKind::WrongCertificate, "not valid yet"),
-            (CertificateError::BadSignature, TransportErrorKind::UntrustedCertificate, "cannot be trusted"),
+            (CertificateError::NotValidForName, TransportErrorKind::CertificateName, "another name"),
+            (CertificateError::Expired, TransportErrorKind::CertificateTime, "has expired"),
+            (CertificateError::NotValidYet, TransportErrorKind::CertificateTime, "not valid yet"),
+            (CertificateError::BadSignature, TransportErrorKind::UntrustedCertificate, "of the same name"),
+            (CertificateError::Revoked, TransportErrorKind::UntrustedCertificate, "cannot be trusted"),
         ] {
             let (found, cause) = certificate(&rustls::Error::InvalidCertificate(wrong));
             assert_eq!(found, kind);

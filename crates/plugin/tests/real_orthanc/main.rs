@@ -4,7 +4,9 @@
 //! `cargo xtask test` sets; without it, the one that cargo built for these tests. Every test's log is searched for every
 //! secret that the emulator knows when the stage goes.
 
+mod between;
 mod drop_in;
+mod network;
 mod publication;
 mod stage;
 mod stopping;

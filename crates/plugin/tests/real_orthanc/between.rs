@@ -1,0 +1,203 @@
+//! What stands between Orthanc and Google in a hospital: servers with certificates of their own, and proxies.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// Serves connections on a thread of its own, until it is dropped.
+struct Listening {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Listening {
+    fn start<Done>(converse: impl Fn(TcpStream) -> Done + Send + 'static) -> Self
+    where
+        Done: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let accept = async move {
+            let mut conversations = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                // Whatever ends a conversation is the client's to notice.
+                conversations.spawn(converse(stream));
+            }
+        };
+        let serve = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = stopped => {}
+                    () = accept => {}
+                }
+            });
+        };
+        let thread = thread::Builder::new().spawn(serve).unwrap();
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        drop(self.thread.take().map(thread::JoinHandle::join));
+    }
+}
+
+/// How a self-signed certificate describes itself.
+#[derive(Clone, Copy, Debug)]
+pub enum SelfSigned {
+    /// As a CA: what `openssl req -x509` makes.
+    Authority,
+    /// As a server alone.
+    Server,
+}
+
+/// An HTTPS server with a self-signed certificate, before the emulator's HTTP.
+pub struct SelfSignedServer {
+    listening: Listening,
+    /// The certificate, in PEM.
+    pub certificate: String,
+}
+
+impl SelfSignedServer {
+    /// One whose certificate is for `name`, before the emulator at `http_url`.
+    pub fn start(kind: SelfSigned, name: &str, http_url: &str) -> Self {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        if matches!(kind, SelfSigned::Authority) {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let behind = authority(http_url);
+        let listening = Listening::start(move |stream| {
+            let (acceptor, behind) = (acceptor.clone(), behind.clone());
+            async move {
+                let mut front = acceptor.accept(stream).await?;
+                let mut back = TcpStream::connect(behind).await?;
+                copy_bidirectional(&mut front, &mut back).await.map(drop)
+            }
+        });
+        Self { listening, certificate: certificate.pem() }
+    }
+
+    /// Its root, without a last slash.
+    pub fn url(&self) -> String {
+        format!("https://{}", self.listening.address)
+    }
+}
+
+/// What a proxy was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// `host:port`.
+    pub target: String,
+    /// `Proxy-Authorization`.
+    pub authorization: Option<String>,
+}
+
+/// An HTTP proxy that opens tunnels (RFC 9110 section 9.3.6).
+pub struct Proxy {
+    listening: Listening,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Proxy {
+    /// One that answers 407 to whoever does not send `authorization`, where that is some.
+    pub fn start(authorization: Option<&str>) -> Self {
+        let wanted = authorization.map(str::to_owned);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&asked);
+        let listening = Listening::start(move |stream| tunnel(stream, wanted.clone(), Arc::clone(&record)));
+        Self { listening, asked }
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        self.listening.address.to_string()
+    }
+
+    /// All that it was asked so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn tunnel(
+    mut front: TcpStream,
+    wanted: Option<String>,
+    record: Arc<Mutex<Vec<Asked>>>,
+) -> io::Result<()> {
+    // libcurl repeats a refused request on the same connection, now with what was wanted.
+    loop {
+        let head = head(&mut front).await?;
+        let mut lines = head.lines();
+        let mut request = lines.next().unwrap_or_default().split(' ');
+        if request.next() != Some("CONNECT") {
+            return front.write_all(b"HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n").await;
+        }
+        let target = request.next().unwrap_or_default().to_owned();
+        let authorization = lines.find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("Proxy-Authorization").then(|| value.trim().to_owned())
+        });
+        let refused = wanted.is_some() && wanted != authorization;
+        record.lock().unwrap().push(Asked { target: target.clone(), authorization });
+        if refused {
+            const REFUSAL: &[u8] = b"HTTP/1.1 407 Proxy Authentication Required\r\n\
+                Proxy-Authenticate: Basic realm=\"ward\"\r\nContent-Length: 0\r\n\r\n";
+            front.write_all(REFUSAL).await?;
+            continue;
+        }
+        let mut back = TcpStream::connect(target).await?;
+        front.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+        return copy_bidirectional(&mut front, &mut back).await.map(drop);
+    }
+}
+
+/// A request's head, up to its empty line.
+async fn head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    String::from_utf8(head).map_err(io::Error::other)
+}
+
+/// `host:port` of a URL without a path.
+pub fn authority(url: &str) -> String {
+    url.split_once("://").unwrap().1.to_owned()
+}
+
+/// An address on which nobody listens.
+pub fn dead_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
