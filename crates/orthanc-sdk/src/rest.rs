@@ -42,7 +42,7 @@ pub struct RestAnswer {
 }
 
 /// Calls go to the routes of all plugins, `/dicom-web/…` among them, with full rights. `uri` starts with a slash
-/// and is URL-encoded. None of this works before the plugin's `initialize` has returned, nor after
+/// and is taken to the letter: plugins' routes see it without any percent-decoding. None of this works before the plugin's `initialize` has returned, nor after
 /// `OrthancStopped`: [`Error::Host`] with [`error_code::DATABASE_NOT_INITIALIZED`].
 impl Host {
     /// GET. Orthanc logs an error line of its own for a URI that nothing answers: ask by

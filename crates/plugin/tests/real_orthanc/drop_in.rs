@@ -186,7 +186,19 @@ fn another_root_of_the_dicomweb_plugin() {
 #[test]
 fn names_of_all_kinds() {
     let scene = Scene::new();
-    let names = ["my-google", "my google", "Klinik Süd", "a%20b", "100%", "a+b&c=d", "[x]{y}", "ü.1_2~3"];
+    let names = [
+        "my-google",
+        "my google",
+        "Klinik Süd",
+        "a%20b",
+        "100%",
+        "a+b&c=d",
+        "[x]{y}",
+        "ü.1_2~3",
+        "who?",
+        "#1",
+        "a;b:c@d",
+    ];
     let accounts: serde_json::Map<String, Value> =
         names.iter().map(|name| ((*name).to_owned(), scene.service_account())).collect();
     let orthanc = scene.orthanc(&Value::Object(accounts));
