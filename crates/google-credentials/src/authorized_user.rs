@@ -18,7 +18,7 @@ impl AuthorizedUser {
             client_id: file.mandatory("client_id")?.to_owned(),
             client_secret: file.secret("client_secret")?,
             refresh_token: file.secret("refresh_token")?,
-            token_uri: file.optional("token_uri")?.map(str::to_owned),
+            token_uri: file.token_uri()?,
             quota_project: file.optional("quota_project_id")?.map(str::to_owned),
         })
     }

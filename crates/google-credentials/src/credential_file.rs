@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use crate::{Failure, Secret, World};
 
@@ -105,6 +106,15 @@ impl<'a> CredentialFile<'a> {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.wrong(&format!("holds {} as `{name}`, not a string", kind_of(other)))),
         }
+    }
+
+    /// `token_uri`, which may be missing.
+    pub(crate) fn token_uri(&self) -> Result<Option<String>, Failure> {
+        let Some(written) = self.optional("token_uri")? else { return Ok(None) };
+        if Url::parse(written).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
+            return Ok(Some(written.to_owned()));
+        }
+        Err(self.wrong("holds a `token_uri` that is no address of an HTTP server"))
     }
 
     /// The file, if users other than its owner and group may read it.

@@ -36,7 +36,7 @@ impl ServiceAccountKey {
             key: rsa_key(file.mandatory("private_key")?).map_err(|what| {
                 file.wrong(&format!("holds a `private_key` that is no RSA key in PEM: {what}"))
             })?,
-            token_uri: file.optional("token_uri")?.map(str::to_owned),
+            token_uri: file.token_uri()?,
         })
     }
 

@@ -39,15 +39,15 @@ fn a_ca_file_that_comes_late() {
     let late = scene.path("late.pem");
     let patch = json!({"HttpsCACertificates": late, "GoogleCloudPlatform": {"RefreshInterval": 1}});
     let stage = start(scene, &patch);
-    let path = late.display().to_string();
-    let says = ["HttpsCACertificates: ", &path, "No such file", "put the file there, or correct the path"];
+    let shown = late.display().to_string();
+    let says = ["HttpsCACertificates: ", &shown, "No such file", "put the file there, or correct the path"];
     wait_for_error(&stage, &says);
     assert!(stage.token_requests().is_empty());
     assert_eq!(stage.orthanc.get("/system").unwrap().status, 200);
     fs::copy(stage.scene.emulator.ca_file(), &late).unwrap();
     expect_ready(&stage);
     assert!(stage.token_requests().iter().all(|request| request.tls));
-    assert_eq!(lines_at(&stage.stop(), 'E').len(), 1);
+    assert_eq!(lines_at(&stage.orthanc.log(), 'E').len(), 1);
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn a_ca_file_that_holds_none() {
         let file = scene.write("bad.pem", content);
         let patch = json!({"HttpsCACertificates": file, "GoogleCloudPlatform": {"RefreshInterval": 1}});
         let stage = start(scene, &patch);
-        let path = file.display().to_string();
-        wait_for_error(&stage, &["HttpsCACertificates: ", &path, what, "in PEM"]);
+        let shown = file.display().to_string();
+        wait_for_error(&stage, &["HttpsCACertificates: ", &shown, what, "in PEM"]);
         fs::copy(stage.scene.emulator.ca_file(), &file).unwrap();
         expect_ready(&stage);
     }
@@ -83,7 +83,7 @@ fn check_untrusted(trusted: &str, says: &str) {
     authorities.extend(fs::read(stage.scene.emulator.ca_file()).unwrap());
     fs::write(&file, authorities).unwrap();
     expect_ready(&stage);
-    assert_eq!(lines_at(&stage.stop(), 'E').len(), 1);
+    assert_eq!(lines_at(&stage.orthanc.log(), 'E').len(), 1);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_proxy_that_wants_a_password() {
     );
     stage.wait_until("it is asked again", || proxy.asked().len() >= 2);
     assert!(stage.token_requests().is_empty());
-    assert_eq!(lines_at(&stage.stop(), 'E').len(), 1);
+    assert_eq!(lines_at(&stage.orthanc.log(), 'E').len(), 1);
 }
 
 #[test]

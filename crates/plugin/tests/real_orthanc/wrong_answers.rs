@@ -19,15 +19,19 @@ struct Misbehaving {
     needs_person: bool,
 }
 
-fn misbehaving() -> Vec<Misbehaving> {
-    const SERVER: &str = "the trouble is on the server's side and usually short";
-    const PORTAL: &str = "a proxy or captive portal may have answered in Google's place";
-    const CUT: &str = "if it lasts, look for a proxy or firewall that cuts connections";
-    const SLOW: &str = "check the network and the firewall; a slow line may need a longer Timeout";
+const SERVER: &str = "the trouble is on the server's side and usually short";
+const PORTAL: &str = "a proxy or captive portal may have answered in Google's place";
+const CUT: &str = "if it lasts, look for a proxy or firewall that cuts connections";
+const SLOW: &str = "check the network and the firewall; a slow line may need a longer Timeout";
+
+/// An account, what befalls its requests, whether it asks by HTTPS, and what its only error says.
+type Case = (&'static str, Fault, bool, &'static [&'static str]);
+
+fn cases() -> Vec<Case> {
     let answer = |status, body| Fault::answer(Route::Token, status, body);
     let html = |fault: Fault| fault.header("Content-Type", "text/html");
     let page = "<html><title>Ward Wi-Fi</title>Please log in.</html>";
-    let cases: Vec<(&str, Fault, bool, &[&str])> = vec![
+    vec![
         (
             "status-500",
             html(answer(500, "<h1>Oops</h1>")),
@@ -121,10 +125,14 @@ fn misbehaving() -> Vec<Misbehaving> {
         ("hanging", Fault::hang(Route::Token), false, &["no whole answer within 2 s", SLOW]),
         ("hanging-tls", Fault::hang(Route::Token), true, &["no whole answer within 2 s", SLOW]),
         ("hanging-handshake", Fault::hang_before_tls(), true, &["no whole answer within 2 s", SLOW]),
-    ];
+    ]
+}
+
+/// Starts a Google for each case.
+fn misbehaving() -> Vec<Misbehaving> {
     // A key has to be made for each of them, so all are started at once.
     thread::scope(|scope| {
-        let starting: Vec<_> = cases
+        let starting: Vec<_> = cases()
             .into_iter()
             .map(|(account, fault, tls, says)| {
                 scope.spawn(move || {
