@@ -1,8 +1,8 @@
 //! `libOrthancGoogleCloudPlatform.so`: joins Orthanc to DICOM stores of the Google Cloud Healthcare API.
 //!
 //! Wiring only. [`configuration`] turns Orthanc's JSON into accounts, `google-credentials` keeps a token for each,
-//! [`publication`] decides and [`publisher`] does what it takes that the DICOMweb plugin holds a server for each
-//! account, with the newest token in it. [`running`] is the one thread on which all of it happens.
+//! [`publication`] decides and `publisher` does what it takes that the DICOMweb plugin holds a server for each
+//! account, with the newest token in it. `running` is the one thread on which all of it happens.
 //!
 //! Nothing here stops Orthanc: it refuses a host that is too old, and whatever else is wrong is one line in the log.
 #![deny(unsafe_code)]

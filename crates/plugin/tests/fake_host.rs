@@ -1,4 +1,11 @@
 //! The plugin under a fake host: what a real Orthanc cannot be made to do on request.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests from end to end: a panic is how they fail, and their process is their own"
+)]
 
 use std::{
     collections::BTreeMap,

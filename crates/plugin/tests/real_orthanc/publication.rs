@@ -167,7 +167,11 @@ fn servers_in_the_database_are_warned_about_and_taken_back() {
     );
 }
 
-/// What the DICOMweb plugin has stored in Orthanc's SQLite index: the global property 5468. A copy is asked, because a
+/// Asks for the global property that the DICOMweb plugin keeps its servers in.
+const QUERY: &str = "import sqlite3, sys; \
+    print(sqlite3.connect(sys.argv[1]).execute('SELECT value FROM GlobalProperties WHERE property=5468').fetchall())";
+
+/// What the DICOMweb plugin has stored in Orthanc's index: the global property 5468. A copy is asked, because a
 /// running Orthanc keeps its index locked.
 fn servers_in(index: &Path) -> String {
     let copies = tempfile::TempDir::new().unwrap();
@@ -178,8 +182,6 @@ fn servers_in(index: &Path) -> String {
         }
     }
     let index = copies.path().join("index");
-    const QUERY: &str = "import sqlite3, sys; \
-        print(sqlite3.connect(sys.argv[1]).execute('SELECT value FROM GlobalProperties WHERE property=5468').fetchall())";
     let output = Command::new("python3").args(["-c", QUERY]).arg(index).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
