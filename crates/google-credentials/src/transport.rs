@@ -64,14 +64,11 @@ pub(crate) fn of_client(error: &reqwest::Error) -> TransportError {
         (Kind::Address, "that is no address of an HTTP server".to_owned())
     } else if whole.contains("proxy authorization required") {
         (Kind::Proxy, "the proxy answered 407: it wants a user and password".to_owned())
+    } else if whole.contains("tunnel error: unsuccessful") {
+        (Kind::Proxy, "the proxy refuses to open the way there".to_owned())
     } else if whole.contains("tunnel") || whole.contains("proxy") {
         let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
-        let what = if error.is_connect() && whole.contains("tcp connect error") {
-            "the proxy cannot be reached"
-        } else {
-            "the proxy does not let it through"
-        };
-        (Kind::Proxy, format!("{what} ({why})"))
+        (Kind::Proxy, format!("the proxy cannot be reached ({why})"))
     } else if whole.contains("dns error") {
         let cause = if whole.contains("no records found") {
             "DNS knows no address of that name".to_owned()

@@ -68,6 +68,8 @@ pub enum SelfSigned {
     Authority,
     /// As a server alone.
     Server,
+    /// As a CA whose time is over.
+    Expired,
 }
 
 /// An HTTPS server with a self-signed certificate, before the emulator's HTTP.
@@ -81,8 +83,11 @@ impl SelfSignedServer {
     /// One whose certificate is for `name`, before the emulator at `http_url`.
     pub fn start(kind: SelfSigned, name: &str, http_url: &str) -> Self {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        if matches!(kind, SelfSigned::Authority) {
+        if !matches!(kind, SelfSigned::Server) {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        if matches!(kind, SelfSigned::Expired) {
+            params.not_after = rcgen::date_time_ymd(2020, 2, 29);
         }
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -123,6 +128,16 @@ pub struct Asked {
     pub authorization: Option<String>,
 }
 
+/// Whom a proxy lets through.
+#[derive(Clone)]
+pub enum Admits {
+    Everybody,
+    /// Whoever sends this `Proxy-Authorization`; others get 407.
+    Only(String),
+    /// Nobody: 403.
+    Nobody,
+}
+
 /// An HTTP proxy that opens tunnels (RFC 9110 section 9.3.6).
 pub struct Proxy {
     listening: Listening,
@@ -130,12 +145,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// One that answers 407 to whoever does not send `authorization`, where that is some.
-    pub fn start(authorization: Option<&str>) -> Self {
-        let wanted = authorization.map(str::to_owned);
+    pub fn start(admits: Admits) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&asked);
-        let listening = Listening::start(move |stream| tunnel(stream, wanted.clone(), Arc::clone(&record)));
+        let listening = Listening::start(move |stream| tunnel(stream, admits.clone(), Arc::clone(&record)));
         Self { listening, asked }
     }
 
@@ -150,11 +163,10 @@ impl Proxy {
     }
 }
 
-async fn tunnel(
-    mut front: TcpStream,
-    wanted: Option<String>,
-    record: Arc<Mutex<Vec<Asked>>>,
-) -> io::Result<()> {
+async fn tunnel(mut front: TcpStream, admits: Admits, record: Arc<Mutex<Vec<Asked>>>) -> io::Result<()> {
+    const UNKNOWN: &[u8] = b"HTTP/1.1 407 Proxy Authentication Required\r\n\
+        Proxy-Authenticate: Basic realm=\"ward\"\r\nContent-Length: 0\r\n\r\n";
+    const FORBIDDEN: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
     // libcurl repeats a refused request on the same connection, now with what was wanted.
     loop {
         let head = head(&mut front).await?;
@@ -168,12 +180,14 @@ async fn tunnel(
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("Proxy-Authorization").then(|| value.trim().to_owned())
         });
-        let refused = wanted.is_some() && wanted != authorization;
+        let refusal = match &admits {
+            Admits::Everybody => None,
+            Admits::Only(wanted) => (authorization.as_ref() != Some(wanted)).then_some(UNKNOWN),
+            Admits::Nobody => Some(FORBIDDEN),
+        };
         record.lock().unwrap().push(Asked { target: target.clone(), authorization });
-        if refused {
-            const REFUSAL: &[u8] = b"HTTP/1.1 407 Proxy Authentication Required\r\n\
-                Proxy-Authenticate: Basic realm=\"ward\"\r\nContent-Length: 0\r\n\r\n";
-            front.write_all(REFUSAL).await?;
+        if let Some(refusal) = refusal {
+            front.write_all(refusal).await?;
             continue;
         }
         let mut back = TcpStream::connect(target).await?;

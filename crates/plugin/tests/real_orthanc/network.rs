@@ -7,7 +7,7 @@ use google_emulator::{Emulator, Fault, Route};
 use serde_json::{Value, json};
 
 use crate::{
-    between::{Proxy, SelfSigned, SelfSignedServer, authority, dead_address},
+    between::{Admits, Proxy, SelfSigned, SelfSignedServer, authority, dead_address},
     stage::{Scene, Stage, lines_at},
 };
 
@@ -146,6 +146,15 @@ fn a_self_signed_server_of_another_name() {
 }
 
 #[test]
+fn a_self_signed_server_that_has_expired() {
+    let scene = Scene::new();
+    let server = SelfSignedServer::start(SelfSigned::Expired, "127.0.0.1", scene.emulator.http_url());
+    let stage = behind(scene, &server);
+    wait_for_error(&stage, &["its certificate has expired", "check this machine's clock"]);
+    assert!(stage.token_requests().is_empty());
+}
+
+#[test]
 fn a_server_without_tls() {
     let scene = Scene::new();
     let address = scene.emulator.http_url().replace("http:", "https:");
@@ -180,7 +189,7 @@ fn check_proxy(proxy: &Proxy, stage: &Stage, authorization: Option<&str>) {
 
 #[test]
 fn a_proxy_with_user_and_password() {
-    let proxy = Proxy::start(Some(&basic()));
+    let proxy = Proxy::start(Admits::Only(basic()));
     let stage = start(Scene::new(), &json!({"HttpProxy": with_user(&proxy)}));
     stage.orthanc.forbid_in_log([PASSWORD, &basic()]);
     // libcurl, on the way to the store, reads the option alike.
@@ -191,7 +200,7 @@ fn a_proxy_with_user_and_password() {
 
 #[test]
 fn a_proxy_that_wants_a_password() {
-    let proxy = Proxy::start(Some(&basic()));
+    let proxy = Proxy::start(Admits::Only(basic()));
     let stage = start(Scene::new(), &json!({"HttpProxy": proxy.address()}));
     wait_for_error(
         &stage,
@@ -202,6 +211,18 @@ fn a_proxy_that_wants_a_password() {
     );
     stage.wait_until("it is asked again", || proxy.asked().len() >= 2);
     assert!(stage.token_requests().is_empty());
+    assert_eq!(lines_at(&stage.orthanc.log(), 'E').len(), 1);
+}
+
+#[test]
+fn a_proxy_that_forbids() {
+    let proxy = Proxy::start(Admits::Nobody);
+    let stage = start(Scene::new(), &json!({"HttpProxy": proxy.address()}));
+    wait_for_error(
+        &stage,
+        &["the proxy refuses to open the way there", "and that the proxy allows that host"],
+    );
+    stage.wait_until("it is asked again", || proxy.asked().len() >= 2);
     assert_eq!(lines_at(&stage.orthanc.log(), 'E').len(), 1);
 }
 
@@ -225,7 +246,7 @@ fn a_proxy_that_is_no_address() {
 
 #[test]
 fn the_proxy_of_the_environment() {
-    let proxy = Proxy::start(Some(&basic()));
+    let proxy = Proxy::start(Admits::Only(basic()));
     let scene = Scene::new();
     let orthanc = scene
         .orthanc(&json!({"g": scene.service_account()}))
@@ -239,7 +260,7 @@ fn the_proxy_of_the_environment() {
 
 #[test]
 fn hosts_that_need_no_proxy() {
-    let proxy = Proxy::start(None);
+    let proxy = Proxy::start(Admits::Everybody);
     let scene = Scene::new();
     let orthanc = scene
         .orthanc(&json!({"g": scene.service_account()}))
