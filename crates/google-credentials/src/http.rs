@@ -6,8 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
-use reqwest::{Method, NoProxy, redirect};
+use reqwest::{Method, NoProxy, header::HeaderValue, redirect};
 use url::form_urlencoded;
 
 use crate::{
@@ -245,13 +246,26 @@ fn new_client(settings: &HttpSettings) -> Result<reqwest::Client, TransportError
             })?
             .no_proxy(NoProxy::from_env());
         if let Some((user, password)) = &proxy.user {
-            all = all.basic_auth(user, password.expose());
+            // Not `basic_auth`, which percent-decodes once more.
+            all = all.custom_http_auth(basic(user, password)?);
         }
         builder = builder.proxy(all);
     }
     builder
         .build()
         .map_err(|error| unusable(format!("no HTTP client can be made ({error})"), "please report this"))
+}
+
+/// `Proxy-Authorization: Basic …` (RFC 7617 section 2).
+fn basic(user: &str, password: &Secret) -> Result<HeaderValue, TransportError> {
+    let encoded = Secret::new(STANDARD.encode(format!("{user}:{}", password.expose())));
+    let value = HeaderValue::from_str(&format!("Basic {}", encoded.expose()));
+    let mut value = value.map_err(|error| TransportError {
+        kind: TransportErrorKind::Settings("write `user:password@host:port`, and restart Orthanc"),
+        cause: format!("HttpProxy: user and password cannot be sent ({error})"),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// A server that quotes what it was sent must not bring a secret into a log by that.
