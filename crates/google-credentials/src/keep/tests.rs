@@ -53,13 +53,11 @@ impl World for Script {
         self.seen.add(format!("> {}", request.url));
         let answer = self.answers.lock().unwrap().pop_front();
         Box::pin(async move {
-            match answer {
-                Some(answer) => answer,
-                None => {
-                    self.over.notify_one();
-                    std::future::pending().await
-                }
+            if let Some(answer) = answer {
+                return answer;
             }
+            self.over.notify_one();
+            std::future::pending().await
         })
     }
 
@@ -100,6 +98,7 @@ fn token(name: &str, seconds: u64) -> Result<Response, TransportError> {
     answer(200, &json!({"access_token": name, "expires_in": seconds, "token_type": "Bearer"}).to_string())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what the script holds")]
 fn answer(status: u16, body: &str) -> Result<Response, TransportError> {
     Ok(Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() })
 }
