@@ -1,6 +1,9 @@
 //! The control routes under `/emulator`: plain JSON, no token needed, never recorded. They show secrets: bind to loopback.
 
-use crate::{faults::Fault, oauth, rsa_key::KeyError, settings::Settings, world::World};
+use crate::{
+    faults::Fault, federation::Provider, iam::Grants, oauth, rsa_key::KeyError, settings::Settings, subject,
+    world::World,
+};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -23,6 +26,8 @@ pub(crate) fn routes() -> Router<Arc<World>> {
         .route("/emulator/settings", get(settings).patch(change_settings))
         .route("/emulator/service-account-key", get(service_account_key).post(rotate_service_account_key))
         .route("/emulator/tokens", post(mint_token).delete(revoke_tokens))
+        .route("/emulator/subject-token", post(subject_token))
+        .route("/emulator/impersonation", post(allow_impersonation).delete(deny_impersonation))
         .route("/emulator/refresh-token", axum::routing::delete(revoke_refresh_token))
 }
 
@@ -134,6 +139,51 @@ async fn revoke_tokens(State(world): Shared) -> StatusCode {
 async fn revoke_refresh_token(State(world): Shared) -> StatusCode {
     world.change_identity(|identity| identity.refresh_token_revoked = true);
     StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubjectToken {
+    lifetime_seconds: u64,
+}
+
+async fn subject_token(State(world): Shared, body: Bytes) -> Response {
+    match serde_json::from_slice::<SubjectToken>(&body) {
+        Ok(asked) => match subject::jwt(&world, Provider::Oidc, asked.lifetime_seconds) {
+            Ok(token) => Json(json!({ "subject_token": token })).into_response(),
+            Err(error) => failure(&error),
+        },
+        Err(error) => refuse(&error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Impersonation {
+    from: String,
+    to: String,
+}
+
+async fn allow_impersonation(State(world): Shared, body: Bytes) -> Response {
+    change_grants(&world, &body, |grants, pair| {
+        grants.insert(pair);
+    })
+}
+
+async fn deny_impersonation(State(world): Shared, body: Bytes) -> Response {
+    change_grants(&world, &body, |grants, pair| {
+        grants.remove(&pair);
+    })
+}
+
+fn change_grants(world: &World, body: &[u8], change: impl FnOnce(&mut Grants, (String, String))) -> Response {
+    match serde_json::from_slice::<Impersonation>(body) {
+        Ok(Impersonation { from, to }) => {
+            world.change_grants(|grants| change(grants, (from, to)));
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => refuse(&error),
+    }
 }
 
 fn refuse(error: &serde_json::Error) -> Response {

@@ -37,7 +37,7 @@ pub enum SubjectSource {
     JsonUrl,
     /// A program and its arguments.
     Executable {
-        /// The command line, starting with an absolute path.
+        /// The command line, starting with an absolute path. Clients split it at spaces, and differ about quotation.
         command: String,
         /// Where the program, or whoever ran it before, leaves its answer.
         output_file: Option<PathBuf>,

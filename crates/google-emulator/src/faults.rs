@@ -1,5 +1,6 @@
 //! Misbehaviour on request.
 
+use crate::record::Host;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -89,7 +90,9 @@ pub enum Effect {
     },
     /// The request is read and never answered.
     Hang {},
-    /// The connection is accepted and nothing is ever sent or read, not even for TLS. Counts connections, not requests.
+    /// The connection is accepted and nothing is ever sent or read, not even for TLS. Counts connections, not requests: those
+    /// to the metadata server, those to all else, or all, as [`Fault::on`] is [`Route::Metadata`], another route, or
+    /// [`Route::Any`].
     HangBeforeTls {},
     /// The true answer, broken off after so many bytes of its body; its Content-Length announces more.
     CutBody {
@@ -243,8 +246,9 @@ impl Faults {
     }
 
     /// Whether a connection just accepted is to hang.
-    pub(crate) fn strike_connection(&self) -> bool {
-        !self.advance(|fault| fault.effect == Effect::HangBeforeTls {}).is_empty()
+    pub(crate) fn strike_connection(&self, host: Host) -> bool {
+        let aimed = |on| on == Route::Any || (on == Route::Metadata) == (host == Host::Metadata);
+        !self.advance(|fault| fault.effect == Effect::HangBeforeTls {} && aimed(fault.on)).is_empty()
     }
 
     fn advance(&self, aimed_at: impl Fn(&Fault) -> bool) -> Vec<Effect> {

@@ -1,5 +1,5 @@
-//! A strict pretend Google, for tests and demonstrations: an OAuth 2.0 token endpoint and the DICOMweb side of the Cloud
-//! Healthcare API, with faults on request and a record of what it was asked.
+//! A strict pretend Google, for tests and demonstrations: the token endpoint, the security token service,
+//! impersonation, the metadata server, and the DICOMweb side of the Cloud Healthcare API, with faults on request and a record of what it was asked.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -62,7 +62,7 @@ pub use credential_file::{CredentialFile, SourceCredentials, SubjectError, Subje
 pub use emulator::Emulator;
 pub use faults::{Answer, Effect, Fault, Faults, Route, When};
 pub use federation::{AwsCredentials, WorkforceSession};
-pub use files::WrittenFiles;
+pub use files::{MoreFiles, WrittenFiles};
 pub use identity::{AuthorizedUser, IdentityError};
 pub use record::SeenRequest;
 pub use rsa_key::KeyError;

@@ -43,7 +43,7 @@ pub(crate) async fn accept(
             Connection { number: connections.fetch_add(1, Ordering::Relaxed) + 1, tls: tls.is_some(), host };
         let (world, routes, tls) = (Arc::clone(&world), routes.clone(), tls.clone());
         tokio::spawn(async move {
-            if world.faults.strike_connection() {
+            if world.faults.strike_connection(host) {
                 let _held: TcpStream = stream;
                 return std::future::pending().await;
             }

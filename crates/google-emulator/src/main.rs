@@ -6,7 +6,8 @@ use clap::Parser;
 use google_emulator::{CLOUD_PLATFORM, EmptySearch, Emulator, StoreName, WrittenFiles};
 use std::{io, io::Write, net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-/// A strict pretend Google: an OAuth 2.0 token endpoint and the DICOMweb side of the Cloud Healthcare API.
+/// A strict pretend Google: token endpoint, security token service, impersonation, metadata server, and the DICOMweb side of
+/// the Cloud Healthcare API.
 ///
 /// It prints its URLs and writes ready-made credential files and an Orthanc configuration. It runs until Ctrl-C or SIGTERM.
 /// It is for tests and demonstrations: its control routes under /emulator show every secret to whoever can connect.
@@ -24,6 +25,10 @@ struct Arguments {
     /// Port for HTTPS; 0 is a free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     https_port: u16,
+
+    /// Port for the metadata server, HTTP; 0 is a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    metadata_port: u16,
 
     /// Keep instances, keys and certificates in this folder; without it everything is gone at the end
     #[arg(long, value_name = "FOLDER")]
@@ -71,6 +76,8 @@ Examples:
       Fixed ports; instances and keys are still there at the next start.
   google-emulator --plugin target/release/libOrthancGoogleCloudPlatform.so --plugin /usr/share/orthanc/plugins
       The orthanc.json that it writes is ready for: Orthanc orthanc.json
+  GCE_METADATA_HOST=127.0.0.1:8081 …
+      What a client on a virtual machine sees, after --metadata-port 8081.
   curl -d '{\"on\":\"stow\",\"when\":{\"every\":5},\"effect\":{\"answer\":{\"status\":503}}}' http://127.0.0.1:8080/emulator/faults
       Every fifth STOW fails from now on. The README lists all faults, switches and control routes.";
 
@@ -95,6 +102,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         .bind(arguments.bind)
         .http_port(arguments.http_port)
         .https_port(arguments.https_port)
+        .metadata_port(arguments.metadata_port)
         .token_lifetime(Duration::from_secs(arguments.token_lifetime));
     if let Some(folder) = arguments.data {
         builder = builder.data_dir(folder);
@@ -139,6 +147,19 @@ fn introduce(emulator: &Emulator, files: &WrittenFiles) -> io::Result<()> {
     writeln!(out, "service account  {}", files.service_account.display())?;
     writeln!(out, "  in PKCS#1      {}", files.service_account_pkcs1.display())?;
     writeln!(out, "authorized user  {}", files.authorized_user.display())?;
+    let more = &files.more;
+    writeln!(out, "external account {}", more.external_account_url.display())?;
+    for (words, path) in [
+        ("from a file", &more.external_account_file),
+        ("a program", &more.external_account_executable),
+        ("AWS", &more.external_account_aws),
+        ("impersonating", &more.external_account_impersonating),
+        ("a user", &more.external_account_authorized_user),
+    ] {
+        writeln!(out, "  {words:<14} {}", path.display())?;
+    }
+    writeln!(out, "impersonated     {}", more.impersonated_service_account.display())?;
+    writeln!(out, "metadata server  GCE_METADATA_HOST={}", emulator.metadata_host())?;
     writeln!(out, "Orthanc          {}", files.orthanc.display())?;
     writeln!(out, "\nTry it, with a token that needs no credential:")?;
     writeln!(

@@ -64,6 +64,7 @@ mod tests {
         let text = String::from_utf8(output.stdout).unwrap();
         for expected in [
             "--http-port",
+            "--metadata-port",
             "--data",
             "--store",
             "--token-lifetime",
@@ -83,10 +84,27 @@ mod tests {
             let (mut program, told) = start(&["--verbose", "--plugin", "/somewhere/plugin.so"]);
             let ca = value(&told, "CA");
             assert!(std::fs::read_to_string(ca).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
-            for secret in ["service account", "in PKCS#1", "authorized user"] {
+            for secret in [
+                "service account",
+                "in PKCS#1",
+                "authorized user",
+                "impersonated",
+                "AWS",
+                "a user",
+                "from a file",
+            ] {
                 let mode = std::fs::metadata(value(&told, secret)).unwrap().permissions().mode();
                 assert_eq!(mode & 0o777, 0o600, "{secret}");
             }
+            let metadata = value(&told, "metadata server").strip_prefix("GCE_METADATA_HOST=").unwrap();
+            let mut stream = TcpStream::connect(metadata).unwrap();
+            write!(stream, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(
+                answer.starts_with("HTTP/1.1 200 ") && answer.contains("metadata-flavor: Google"),
+                "{answer}"
+            );
             let orthanc = std::fs::read(value(&told, "Orthanc")).unwrap();
             let orthanc: serde_json::Value = serde_json::from_slice(&orthanc).unwrap();
             assert_eq!(orthanc["Plugins"][0], "/somewhere/plugin.so");
@@ -111,7 +129,10 @@ mod tests {
             assert_eq!(program.child.wait().unwrap().code(), Some(0), "after SIG{signal}");
             let mut rest = String::new();
             program.output.read_to_string(&mut rest).unwrap();
-            assert_eq!(rest, "#1 http GET /v1/projects/p 0 bytes -> 501\n", "neither query nor token");
+            assert_eq!(
+                rest, "#1 http GET / 0 bytes -> 200\n#2 http GET /v1/projects/p 0 bytes -> 501\n",
+                "neither query nor token"
+            );
             assert!(!Path::new(ca).exists(), "the temporary folder is gone");
         }
     }
