@@ -101,9 +101,11 @@ fn each_wrong_parameter_is_refused() {
     let expired = google.emulator.subject_token(Duration::ZERO).unwrap();
     let other_pool = google.emulator.workforce_subject_token(HOUR).unwrap();
     let good = google.emulator.subject_token(HOUR).unwrap();
-    let (head, tail) = good.split_at(good.len() - 8);
-    let turned: String = tail.chars().rev().collect();
-    let tampered = format!("{head}{turned}x");
+    let others = Google::start().emulator.subject_token(HOUR).unwrap();
+    // The claims of one token under the signature of another.
+    let second = google.emulator.subject_token(HOUR).unwrap();
+    let (signed, (_, signature)) = (good.rsplit_once('.').unwrap().0, second.rsplit_once('.').unwrap());
+    let tampered = format!("{signed}.{signature}");
     let saml_type = "urn:ietf:params:oauth:token-type:saml2";
     let aws_type = "urn:ietf:params:aws:token-type:aws4_request";
     let audience = account(&google, &SubjectSource::TextUrl)["audience"].as_str().unwrap().to_owned();
@@ -121,6 +123,7 @@ fn each_wrong_parameter_is_refused() {
         (vec![("subject_token", "")], "invalid_request"),
         (vec![("subject_token", "a.b.c")], "invalid_grant"),
         (vec![("subject_token", &tampered)], "invalid_grant"),
+        (vec![("subject_token", &others)], "invalid_grant"),
         (vec![("subject_token", &expired)], "invalid_grant"),
         (vec![("subject_token", &other_pool)], "invalid_grant"),
         (vec![("subject_token", &format!("{good}\n"))], "invalid_grant"),
