@@ -29,7 +29,7 @@ pub(crate) struct ServiceAccountKey {
 }
 
 impl ServiceAccountKey {
-    pub(crate) fn read(file: &CredentialFile<'_>) -> Result<Self, Failure> {
+    pub(crate) fn read(file: &CredentialFile) -> Result<Self, Failure> {
         Ok(Self {
             client_email: file.mandatory("client_email")?.to_owned(),
             private_key_id: file.mandatory("private_key_id")?.to_owned(),
