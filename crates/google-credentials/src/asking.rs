@@ -1,6 +1,8 @@
 //! What a token is asked for, and through what: the part that all grants share.
 
-use crate::{AccessToken, Failure, FailureKind, Request, Response, World, remedy, source::DEFAULT_TOKEN_URI, token};
+use crate::{
+    AccessToken, Failure, FailureKind, Request, Response, World, remedy, source::DEFAULT_TOKEN_URI, token,
+};
 
 /// One attempt to obtain a token.
 pub(crate) struct Asking<'a> {
@@ -36,7 +38,8 @@ impl Asking<'_> {
 
     /// Sends a request for text that is part of a credential, and refuses everything but 200.
     pub(crate) async fn text(&self, request: &Request, remedy: &str) -> Result<String, Failure> {
-        let response = self.send(request).await.map_err(|failure| Failure { remedy: remedy.to_owned(), ..failure })?;
+        let response =
+            self.send(request).await.map_err(|failure| Failure { remedy: remedy.to_owned(), ..failure })?;
         if response.status != 200 {
             let cause = format!("{} answered {}", request.url, response.status);
             return Err(Failure::new(FailureKind::Transient, cause, remedy));

@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use crate::{Failure, FailureKind, Request, Secret, asking::Asking, http::Method};
 
 /// What RFC 3986 section 2.3 leaves as it is.
-const UNRESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const REMEDY: &str = "check that this machine runs on AWS with a role attached, or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION for Orthanc";
 
 /// `credential_source` with `environment_id`: `aws1`.
@@ -45,7 +44,8 @@ impl Aws {
             _ => None,
         };
         let region = env("AWS_REGION").or_else(|| env("AWS_DEFAULT_REGION"));
-        let session = if of_environment.is_some() && region.is_some() { None } else { self.session(asking).await? };
+        let session =
+            if of_environment.is_some() && region.is_some() { None } else { self.session(asking).await? };
         let region = match region {
             Some(region) => region,
             None => self.region(asking, session.as_ref()).await?,
@@ -58,7 +58,7 @@ impl Aws {
         signed_request(&url, &region, audience, &credentials, world.now())
     }
 
-    /// A session of IMDSv2, where the file names its address.
+    /// A session of `IMDSv2`, where the file names its address.
     async fn session(&self, asking: &Asking<'_>) -> Result<Option<Secret>, Failure> {
         let Some(url) = &self.imdsv2_session_token_url else { return Ok(None) };
         let request = Request::new(Method::Put, url)
@@ -74,7 +74,11 @@ impl Aws {
         Ok(zone)
     }
 
-    async fn credentials(&self, asking: &Asking<'_>, session: Option<&Secret>) -> Result<Credentials, Failure> {
+    async fn credentials(
+        &self,
+        asking: &Asking<'_>,
+        session: Option<&Secret>,
+    ) -> Result<Credentials, Failure> {
         let role = get(asking, self.url.as_deref(), "url", session).await?;
         let url = format!("{}/{}", self.url.as_deref().unwrap_or_default(), role.trim());
         let answer = get(asking, Some(&url), "url", session).await?;
@@ -86,7 +90,11 @@ impl Aws {
                 secret_access_key: Secret::new(secret),
                 session_token: text("Token").map(Secret::new),
             }),
-            _ => Err(Failure::new(FailureKind::Transient, format!("{url} gives no security credentials"), REMEDY)),
+            _ => Err(Failure::new(
+                FailureKind::Transient,
+                format!("{url} gives no security credentials"),
+                REMEDY,
+            )),
         }
     }
 }
@@ -98,7 +106,9 @@ async fn get(
     session: Option<&Secret>,
 ) -> Result<String, Failure> {
     let Some(url) = url else {
-        let cause = format!("the credential's `credential_source` lacks `{member}`, and the environment does not say it");
+        let cause = format!(
+            "the credential's `credential_source` lacks `{member}`, and the environment does not say it"
+        );
         return Err(Failure::new(FailureKind::Configuration, cause, REMEDY));
     };
     let mut request = Request::new(Method::Get, url).to_metadata_server();
@@ -118,7 +128,11 @@ fn signed_request(
 ) -> Result<Secret, Failure> {
     let wrong = || {
         let cause = format!("`regional_cred_verification_url` is no address: {url}");
-        Failure::new(FailureKind::Configuration, cause, "create the file again with `gcloud iam workload-identity-pools create-cred-config`")
+        Failure::new(
+            FailureKind::Configuration,
+            cause,
+            "create the file again with `gcloud iam workload-identity-pools create-cred-config`",
+        )
     };
     let parsed = url::Url::parse(url).map_err(|_| wrong())?;
     let host = parsed.host_str().ok_or_else(wrong)?;
@@ -132,7 +146,8 @@ fn signed_request(
     headers.sort();
     let authorization = authorization(&parsed, region, &stamp, &headers, credentials);
     headers.push(("Authorization".to_owned(), authorization));
-    let headers: Vec<Value> = headers.into_iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+    let headers: Vec<Value> =
+        headers.into_iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
     let request = json!({"url": url, "method": "POST", "headers": headers});
     Ok(Secret::new(utf8_percent_encode(&request.to_string(), UNRESERVED).to_string()))
 }
@@ -154,7 +169,9 @@ fn authorization(
     query.sort();
     let signed_headers: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
     let signed_headers = signed_headers.join(";");
-    let canonical_headers: String = headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
+    let canonical_headers: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
+    let canonical_headers = canonical_headers.concat();
     let canonical = format!(
         "POST\n{}\n{}\n{canonical_headers}\n{signed_headers}\n{}",
         url.path(),
@@ -165,7 +182,9 @@ fn authorization(
     let scope = format!("{date}/{region}/sts/aws4_request");
     let to_sign = format!("AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}", sha256(canonical.as_bytes()));
     let start = format!("AWS4{}", credentials.secret_access_key.expose());
-    let key = [date.as_str(), region, "sts", "aws4_request"].iter().fold(start.into_bytes(), |key, part| sign(&key, part));
+    let key = [date.as_str(), region, "sts", "aws4_request"]
+        .iter()
+        .fold(start.into_bytes(), |key, part| sign(&key, part));
     let signature = hex(&sign(&key, &to_sign));
     format!(
         "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed_headers}, Signature={signature}",
@@ -182,7 +201,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]
@@ -197,7 +216,10 @@ mod tests {
             secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
             session_token: None,
         };
-        let url = url::Url::parse("https://sts.us-east-1.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15").unwrap();
+        let url = url::Url::parse(
+            "https://sts.us-east-1.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15",
+        )
+        .unwrap();
         let headers = [
             ("host".to_owned(), "sts.us-east-1.amazonaws.com".to_owned()),
             ("x-amz-date".to_owned(), "20150830T123600Z".to_owned()),

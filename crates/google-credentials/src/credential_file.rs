@@ -127,11 +127,6 @@ impl CredentialFile {
         self.members.get(name)
     }
 
-    /// Where the object stands, for messages.
-    pub(crate) fn place(&self) -> &str {
-        &self.place
-    }
-
     /// The configuration option that named the file.
     pub(crate) fn option(&self) -> &'static str {
         self.option

@@ -22,7 +22,11 @@ pub(crate) fn find(world: &dyn World) -> Found {
     }
     match well_known(world) {
         // Whether it can be read is seen when it is read: a file that is there and wrong must not be passed over.
-        Some(path) if world.read_file(&path).map_or_else(|error| error.kind() != std::io::ErrorKind::NotFound, |_| true) => {
+        Some(path)
+            if world
+                .read_file(&path)
+                .map_or_else(|error| error.kind() != std::io::ErrorKind::NotFound, |_| true) =>
+        {
             Found::WellKnown(path)
         }
         path => Found::Nothing(path),

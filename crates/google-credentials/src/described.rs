@@ -36,14 +36,12 @@ impl Described {
             Some("authorized_user") => AuthorizedUser::read(file).map(Self::AuthorizedUser),
             Some("external_account") => ExternalAccount::read(file).map(Box::new).map(Self::ExternalAccount),
             Some("external_account_authorized_user") => ExternalUser::read(file).map(Self::ExternalUser),
-            Some("impersonated_service_account") => {
-                Ok(Self::Impersonated(Box::new(Impersonated {
-                    source: Self::read(&file.object("source_credentials")?)?,
-                    url: file.mandatory("service_account_impersonation_url")?.to_owned(),
-                    delegates: file.strings("delegates")?,
-                    quota_project: file.optional("quota_project_id")?.map(str::to_owned),
-                })))
-            }
+            Some("impersonated_service_account") => Ok(Self::Impersonated(Box::new(Impersonated {
+                source: Self::read(&file.object("source_credentials")?)?,
+                url: file.mandatory("service_account_impersonation_url")?.to_owned(),
+                delegates: file.strings("delegates")?,
+                quota_project: file.optional("quota_project_id")?.map(str::to_owned),
+            }))),
             Some(other) => Err(file.of_unknown_type(other)),
             None => {
                 file.check_untyped()?;
@@ -81,7 +79,9 @@ impl Described {
     ) -> BoxFuture<'a, Result<AccessToken, Failure>> {
         Box::pin(async move {
             match self {
-                Self::ServiceAccount(key) if self_signed => key.self_signed(&asking.scope(), asking.world.now()),
+                Self::ServiceAccount(key) if self_signed => {
+                    key.self_signed(&asking.scope(), asking.world.now())
+                }
                 Self::ServiceAccount(key) => {
                     let form = key.form(&asking.scope(), asking.world.now())?;
                     asking.token(&Request::form(asking.token_uri(key.token_uri.as_deref()), form)).await

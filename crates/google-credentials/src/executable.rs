@@ -1,6 +1,9 @@
 //! Subject tokens from a program (AIP-4117, "Executable-sourced credentials").
 
-use std::{path::Path, time::{Duration, SystemTime}};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 
@@ -52,7 +55,11 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Executable {
-    pub(crate) async fn subject_token(&self, world: &dyn World, wanted: &Wanted<'_>) -> Result<Secret, Failure> {
+    pub(crate) async fn subject_token(
+        &self,
+        world: &dyn World,
+        wanted: &Wanted<'_>,
+    ) -> Result<Secret, Failure> {
         if world.env(ALLOW).as_deref() != Some("1") {
             return Err(Failure::of_option(
                 wanted.option,
@@ -65,12 +72,22 @@ impl Executable {
         }
         let output = world.run(&self.command(wanted)).await.map_err(|error| {
             let cause = format!("the program `{}` cannot be run: {error}", self.command);
-            Failure { option: Some(wanted.option), ..Failure::new(FailureKind::Transient, cause, "check that it is there, executable, and quick enough") }
+            Failure {
+                option: Some(wanted.option),
+                ..Failure::new(
+                    FailureKind::Transient,
+                    cause,
+                    "check that it is there, executable, and quick enough",
+                )
+            }
         })?;
         if output.code != Some(0) {
             let how = output.code.map_or("a signal".to_owned(), |code| format!("code {code}"));
             let cause = format!("the program `{}` ended with {how}", self.command);
-            return Err(Failure { option: Some(wanted.option), ..Failure::new(FailureKind::Transient, cause, "run it by hand to see why") });
+            return Err(Failure {
+                option: Some(wanted.option),
+                ..Failure::new(FailureKind::Transient, cause, "run it by hand to see why")
+            });
         }
         self.read(&output.stdout, wanted, world.now())
     }
@@ -111,7 +128,10 @@ impl Executable {
     fn read(&self, output: &[u8], wanted: &Wanted<'_>, now: SystemTime) -> Result<Secret, Failure> {
         let wrong = |kind, what: String| {
             let cause = format!("the program `{}` {what}", self.command);
-            Failure { option: Some(wanted.option), ..Failure::new(kind, cause, "see what AIP-4117 wants such a program to print") }
+            Failure {
+                option: Some(wanted.option),
+                ..Failure::new(kind, cause, "see what AIP-4117 wants such a program to print")
+            }
         };
         let answer = Answer::read(output).map_err(|what| wrong(FailureKind::Transient, what))?;
         if !answer.success {

@@ -97,14 +97,18 @@ impl ExternalAccount {
         let token = asking.token(&Client::authenticate(self.client.as_ref(), request)).await?;
         match &self.impersonation_url {
             None => Ok(token),
-            Some(url) => impersonate(asking, &token.value, Some(&self.audience), url, &[], self.lifetime).await,
+            Some(url) => {
+                impersonate(asking, &token.value, Some(&self.audience), url, &[], self.lifetime).await
+            }
         }
     }
 
     async fn subject_token(&self, asking: &Asking<'_>) -> Result<Secret, Failure> {
         match &self.source {
             SubjectSource::File { path, format } => of_file(asking.world, self.option, path, format).await,
-            SubjectSource::Url { url, headers, format } => of_url(asking, self.option, url, headers, format).await,
+            SubjectSource::Url { url, headers, format } => {
+                of_url(asking, self.option, url, headers, format).await
+            }
             SubjectSource::Executable(executable) => {
                 let wanted = Wanted {
                     option: self.option,
@@ -142,7 +146,9 @@ impl SubjectSource {
             return Ok(Self::Aws(Aws {
                 region_url: text("region_url")?,
                 url: text("url")?,
-                regional_cred_verification_url: source.mandatory("regional_cred_verification_url")?.to_owned(),
+                regional_cred_verification_url: source
+                    .mandatory("regional_cred_verification_url")?
+                    .to_owned(),
                 imdsv2_session_token_url: text("imdsv2_session_token_url")?,
             }));
         }
@@ -165,14 +171,18 @@ impl SubjectSource {
             let executable = source.object("executable")?;
             return Ok(Self::Executable(Executable {
                 command: executable.mandatory("command")?.to_owned(),
-                timeout: executable.value("timeout_millis").and_then(Value::as_u64).map(Duration::from_millis),
+                timeout: executable
+                    .value("timeout_millis")
+                    .and_then(Value::as_u64)
+                    .map(Duration::from_millis),
                 output_file: executable.optional("output_file")?.map(str::to_owned),
             }));
         }
         if source.has("certificate") {
             return Err(source.wrong("names a client certificate (X.509 federation), which is not supported"));
         }
-        Err(source.wrong("names no source of a subject token (`file`, `url`, `executable` or `environment_id`)"))
+        Err(source
+            .wrong("names no source of a subject token (`file`, `url`, `executable` or `environment_id`)"))
     }
 }
 

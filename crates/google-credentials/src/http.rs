@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
 use reqwest::{NoProxy, header::HeaderValue, redirect};
 use serde_json::Value;
@@ -403,11 +404,24 @@ fn new_client(settings: &HttpSettings) -> Result<reqwest::Client, TransportError
             })?
             .no_proxy(NoProxy::from_env());
         if let Some((user, password)) = &proxy.user {
-            all = all.basic_auth(user, password.expose());
+            // Not `basic_auth`, which percent-decodes once more.
+            all = all.custom_http_auth(basic(user, password)?);
         }
         builder = builder.proxy(all);
     }
     built(builder)
+}
+
+/// `Proxy-Authorization: Basic …` (RFC 7617 section 2).
+fn basic(user: &str, password: &Secret) -> Result<HeaderValue, TransportError> {
+    let encoded = Secret::new(STANDARD.encode(format!("{user}:{}", password.expose())));
+    let value = HeaderValue::from_str(&format!("Basic {}", encoded.expose()));
+    let mut value = value.map_err(|error| TransportError {
+        kind: TransportErrorKind::Settings("write `user:password@host:port`, and restart Orthanc"),
+        cause: format!("HttpProxy: user and password cannot be sent ({error})"),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// A server that quotes what it was sent must not bring a secret into a log by that.
@@ -479,11 +493,15 @@ mod tests {
 
     #[test]
     fn an_echo_is_struck_out() {
-        let request = Request::form("https://t/", vec![("refresh_token", Field::Secret(Secret::new("1//secret")))])
-            .secret_header("Authorization", "Bearer ya29.hush");
+        let request =
+            Request::form("https://t/", vec![("refresh_token", Field::Secret(Secret::new("1//secret")))])
+                .secret_header("Authorization", "Bearer ya29.hush");
         let body = br#"{"error_description":"unknown token 1//secret, Bearer ya29.hush"}"#;
         let body = without_echo(body.to_vec(), &request);
         assert_eq!(body, br#"{"error_description":"unknown token [struck out], [struck out]"}"#);
-        assert_eq!(request.shown(), "POST https://t/ [Authorization: [struck out]] refresh_token=[struck out]");
+        assert_eq!(
+            request.shown(),
+            "POST https://t/ [Authorization: [struck out]] refresh_token=[struck out]"
+        );
     }
 }

@@ -71,7 +71,11 @@ pub(crate) async fn impersonate(
     }
     let wrong = |what: &str| {
         let cause = format!("{url} answered 200, but {what}: \"{}\"", strike_out(&response.body));
-        Failure::new(FailureKind::Transient, cause, "a proxy or captive portal may have answered in Google's place")
+        Failure::new(
+            FailureKind::Transient,
+            cause,
+            "a proxy or captive portal may have answered in Google's place",
+        )
     };
     let answer: Value = serde_json::from_slice(&response.body).map_err(|_| wrong("not with JSON"))?;
     let value = answer.get("accessToken").and_then(Value::as_str).filter(|token| !token.is_empty());
@@ -84,13 +88,16 @@ pub(crate) async fn impersonate(
 
 /// A service account's resource name: the project is inferred from the address.
 fn resource(account: &str) -> String {
-    if account.starts_with("projects/") { account.to_owned() } else { format!("projects/-/serviceAccounts/{account}") }
+    if account.starts_with("projects/") {
+        account.to_owned()
+    } else {
+        format!("projects/-/serviceAccounts/{account}")
+    }
 }
 
 fn is_email(text: &str) -> bool {
-    let plain = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
-    };
+    let plain =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
     text.split_once('@').is_some_and(|(user, domain)| plain(user) && plain(domain))
 }
 
@@ -100,7 +107,8 @@ mod tests {
 
     #[test]
     fn chains_are_read_as_gcloud_reads_them() {
-        let impersonation = Impersonation::parse("a@p.iam.gserviceaccount.com, b@q.iam.gserviceaccount.com").unwrap();
+        let impersonation =
+            Impersonation::parse("a@p.iam.gserviceaccount.com, b@q.iam.gserviceaccount.com").unwrap();
         assert_eq!(impersonation.target, "b@q.iam.gserviceaccount.com");
         assert_eq!(impersonation.delegates, ["a@p.iam.gserviceaccount.com"]);
         assert_eq!(

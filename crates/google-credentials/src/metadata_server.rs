@@ -1,6 +1,9 @@
 //! The metadata server of GCE, GKE workload identity and Cloud Run (AIP-4115).
 
-use crate::{AccessToken, Failure, FailureKind, Request, Response, World, asking::Asking, http::Method, strike_out::strike_out, token};
+use crate::{
+    AccessToken, Failure, FailureKind, Request, Response, World, asking::Asking, http::Method,
+    strike_out::strike_out, token,
+};
 
 /// The name that only machines of Google know.
 const HOST: &str = "metadata.google.internal";
@@ -32,7 +35,8 @@ pub(crate) async fn token(
 
 fn check(url: &str, response: &Response, service_account: Option<&str>) -> Result<(), Failure> {
     if response.header("metadata-flavor") != Some(FLAVOR.1) {
-        let cause = format!("{url} answered {} without the header `Metadata-Flavor: Google`", response.status);
+        let cause =
+            format!("{url} answered {} without the header `Metadata-Flavor: Google`", response.status);
         let remedy = "this is not Google's metadata server: check GCE_METADATA_HOST, and whether a proxy or router answers";
         return Err(Failure::new(FailureKind::Transient, cause, remedy));
     }
@@ -41,8 +45,12 @@ fn check(url: &str, response: &Response, service_account: Option<&str>) -> Resul
     }
     let cause = format!("{url} answered 404: \"{}\"", strike_out(&response.body).trim());
     let remedy = match service_account {
-        None => "attach a service account to this machine (or bind one to the Kubernetes service account), with the scope cloud-platform",
-        Some(_) => "attach the service account that MetadataServer names to this machine, or name none to use its default one",
+        None => {
+            "attach a service account to this machine (or bind one to the Kubernetes service account), with the scope cloud-platform"
+        }
+        Some(_) => {
+            "attach the service account that MetadataServer names to this machine, or name none to use its default one"
+        }
     };
     Err(Failure::new(FailureKind::NeedsPerson, cause, remedy))
 }

@@ -166,7 +166,12 @@ impl Source {
         }
     }
 
-    async fn fetch_file(&self, asking: &Asking<'_>, option: &'static str, path: &Path) -> Result<Grant, Failure> {
+    async fn fetch_file(
+        &self,
+        asking: &Asking<'_>,
+        option: &'static str,
+        path: &Path,
+    ) -> Result<Grant, Failure> {
         let file = CredentialFile::read(asking.world, option, path).await?;
         let described = Described::read(&file)?;
         self.fetch_described(asking, &file, &described).await
@@ -191,7 +196,11 @@ impl Source {
         })
     }
 
-    async fn fetch_from_metadata_server(&self, asking: &Asking<'_>, account: Option<&str>) -> Result<Grant, Failure> {
+    async fn fetch_from_metadata_server(
+        &self,
+        asking: &Asking<'_>,
+        account: Option<&str>,
+    ) -> Result<Grant, Failure> {
         let scopes = if self.impersonation.is_some() { None } else { self.scopes.as_deref() };
         let token = metadata_server::token(asking, account, scopes).await?;
         let principal = account.map(str::to_owned);
@@ -212,7 +221,12 @@ impl Source {
         let (source, principal) = (&base.token.value, base.principal.as_deref());
         let delegates = &impersonation.delegates;
         let token = impersonate(asking, source, principal, &url, delegates, impersonation::LIFETIME).await?;
-        Ok(Grant { token, principal: Some(impersonation.target.clone()), renewal: Renewal::BeforeExpiry, ..base })
+        Ok(Grant {
+            token,
+            principal: Some(impersonation.target.clone()),
+            renewal: Renewal::BeforeExpiry,
+            ..base
+        })
     }
 
     fn grant(&self, token: AccessToken, universe_of_file: Option<&str>) -> Grant {

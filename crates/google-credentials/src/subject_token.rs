@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{Failure, FailureKind, Request, Secret, World, asking::Asking, credential_file::CredentialFile, http::Method};
+use crate::{
+    Failure, FailureKind, Request, Secret, World, asking::Asking, credential_file::CredentialFile,
+    http::Method,
+};
 
 /// How a subject token is written down.
 #[derive(Debug, Clone)]
@@ -27,8 +30,12 @@ impl Format {
         let format = source.object("format")?;
         match format.optional("type")? {
             None | Some("text") => Ok(Self::Text),
-            Some("json") => Ok(Self::Json { member: format.mandatory("subject_token_field_name")?.to_owned() }),
-            Some(other) => Err(format.wrong(&format!("is of the type `{other}`, and only `text` and `json` are known"))),
+            Some("json") => {
+                Ok(Self::Json { member: format.mandatory("subject_token_field_name")?.to_owned() })
+            }
+            Some(other) => {
+                Err(format.wrong(&format!("is of the type `{other}`, and only `text` and `json` are known")))
+            }
         }
     }
 
@@ -58,7 +65,8 @@ pub(crate) async fn of_file(
         option: Some(option),
         ..Failure::new(FailureKind::Transient, format!("the subject token's file {path} {what}"), remedy)
     };
-    let content = world.read_file(Path::new(path)).map_err(|error| failure(format!("cannot be read: {error}")))?;
+    let content =
+        world.read_file(Path::new(path)).map_err(|error| failure(format!("cannot be read: {error}")))?;
     format.token(&content.bytes).map_err(failure)
 }
 
@@ -76,7 +84,8 @@ pub(crate) async fn of_url(
         // Such headers often are a secret.
         request = request.secret_header(name, value);
     }
-    let text = asking.text(&request, remedy).await.map_err(|failure| Failure { option: Some(option), ..failure })?;
+    let text =
+        asking.text(&request, remedy).await.map_err(|failure| Failure { option: Some(option), ..failure })?;
     format.token(text.as_bytes()).map_err(|what| Failure {
         option: Some(option),
         ..Failure::new(FailureKind::Transient, format!("the answer of {url} {what}"), remedy)

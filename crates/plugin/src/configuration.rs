@@ -1,4 +1,4 @@
-//! What Orthanc's configuration asks for, in two stages: [`section`] reads it and finds every mistake, and the types here
+//! What Orthanc's configuration asks for, in two stages: `section` reads it and finds every mistake, and the types here
 //! are what it means.
 //!
 //! Nothing here fails: a mistake costs an account or an option, and is a [`Finding`] for the log.
@@ -11,14 +11,14 @@ use std::{path::PathBuf, time::Duration};
 use google_credentials::{HttpSettings, PeerVerification, Proxy, Verbosity};
 use serde_json::{Map, Value};
 
-pub use account::Account;
+pub use account::{Account, KEYS as ACCOUNT_KEYS};
 pub use section::{Finding, Severity};
 use section::{Findings, Section};
 
 /// The plugin's section of Orthanc's configuration.
 pub const SECTION: &str = "GoogleCloudPlatform";
-/// Its keys.
-const KEYS: [&str; 5] = ["Accounts", "BaseUrl", "RefreshInterval", "Timeout", "TokenUri"];
+/// Its keys; the README's table holds the same ones.
+pub const KEYS: [&str; 5] = ["Accounts", "BaseUrl", "RefreshInterval", "Timeout", "TokenUri"];
 
 /// The Healthcare API that the C++ plugin used: what worked goes on to work.
 const BASE_URL: &str = "https://healthcare.googleapis.com/v1beta1/";

@@ -10,8 +10,8 @@ use super::{
     section::{Findings, Section, Wrong},
 };
 
-/// An account's keys.
-const KEYS: [&str; 11] = [
+/// An account's keys; the README's table holds the same ones.
+pub const KEYS: [&str; 11] = [
     "AuthorizedUserClientId",
     "AuthorizedUserClientSecret",
     "AuthorizedUserFile",

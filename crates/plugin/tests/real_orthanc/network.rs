@@ -167,11 +167,11 @@ fn a_server_without_tls() {
 
 /// As `HttpProxy` and `https_proxy` have it: user and password percent-encoded.
 fn with_user(proxy: &Proxy) -> String {
-    format!("{USER}:p%40ss%3Aword-of-the-proxy@{}", proxy.address())
+    format!("{USER}:p%40ss%3Aword-%2541-of-the-proxy@{}", proxy.address())
 }
 
 const USER: &str = "orthanc";
-const PASSWORD: &str = "p@ss:word-of-the-proxy";
+const PASSWORD: &str = "p@ss:word-%41-of-the-proxy";
 
 fn basic() -> String {
     format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")))
