@@ -3,12 +3,15 @@
 use crate::{
     archive::{Archive, StoreName},
     emulator::Emulator,
+    federation::Federation,
     files::write_private,
     identity::{Identity, IdentityError},
     listen::accept,
+    record::Host,
     settings::{EmptySearch, Settings},
     world::World,
 };
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
@@ -24,6 +27,7 @@ pub struct Builder {
     address: IpAddr,
     http_port: u16,
     https_port: u16,
+    metadata_port: u16,
     data_dir: Option<PathBuf>,
     stores: Vec<StoreName>,
     settings: Settings,
@@ -36,6 +40,7 @@ impl Default for Builder {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             http_port: 0,
             https_port: 0,
+            metadata_port: 0,
             data_dir: None,
             stores: Vec::new(),
             settings: Settings::default(),
@@ -96,6 +101,13 @@ impl Builder {
         self
     }
 
+    /// The port for the metadata server (HTTP), 0 for a free one.
+    #[must_use]
+    pub fn metadata_port(mut self, port: u16) -> Self {
+        self.metadata_port = port;
+        self
+    }
+
     /// Keeps instances, keys and certificates in `folder`, for the next start as well.
     #[must_use]
     pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
@@ -147,7 +159,8 @@ impl Builder {
         let data = |source| StartError::Data { path: folder.clone(), source };
         fs::create_dir_all(&folder).map_err(data)?;
         let folder = folder.canonicalize().map_err(data)?;
-        let identity = identity(&folder)?;
+        let identity: Identity = kept(&folder.join("identity.json"), Identity::generate)?;
+        let federation = kept(&folder.join("federation.json"), || Ok(Federation::generate()?))?;
         let mut stores = self.stores;
         if stores.is_empty() {
             stores.push(StoreName::default());
@@ -156,17 +169,27 @@ impl Builder {
         let archive = Archive::open(&folder, &stores).map_err(data)?;
         let http = listen(self.address, self.http_port)?;
         let https = listen(self.address, self.https_port)?;
+        let metadata = listen(self.address, self.metadata_port)?;
         let acceptor = acceptor(&identity, self.address)?;
         let url = |scheme: &str, listener: &TcpListener| {
             let mut address = listener.local_addr().map_err(StartError::Thread)?;
             if address.ip().is_unspecified() {
                 address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
             }
-            Ok::<_, StartError>(format!("{scheme}://{address}"))
+            Ok::<_, StartError>(format!("{scheme}{address}"))
         };
-        let urls = vec![url("http", &http)?, url("https", &https)?];
+        let urls = vec![url("http://", &http)?, url("https://", &https)?];
+        let metadata_host = url("", &metadata)?;
         fs::write(folder.join("ca.pem"), &identity.ca_certificate_pem).map_err(data)?;
-        let world = Arc::new(World::new(identity, archive, self.settings, urls, self.verbose));
+        let world = Arc::new(World::new(
+            identity,
+            federation,
+            archive,
+            self.settings,
+            urls,
+            metadata_host,
+            self.verbose,
+        ));
 
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -175,10 +198,12 @@ impl Builder {
             .build()
             .map_err(StartError::Thread)?;
         let connections = Arc::new(AtomicU64::default());
-        for (listener, tls) in [(http, None), (https, Some(acceptor))] {
+        let doors =
+            [(http, Host::Apis, None), (https, Host::Apis, Some(acceptor)), (metadata, Host::Metadata, None)];
+        for (listener, host, tls) in doors {
             let _entered = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Thread)?;
-            runtime.spawn(accept(listener, tls, Arc::clone(&world), Arc::clone(&connections)));
+            runtime.spawn(accept(listener, host, tls, Arc::clone(&world), Arc::clone(&connections)));
         }
         Emulator::run(runtime, world, store, folder, temporary).map_err(StartError::Thread)
     }
@@ -193,17 +218,19 @@ fn listen(address: IpAddr, port: u16) -> Result<TcpListener, StartError> {
     listener.map_err(|source| StartError::Listen { address, source })
 }
 
-/// The identity that the folder holds, or a new one.
-fn identity(folder: &Path) -> Result<Identity, StartError> {
-    let path = folder.join("identity.json");
-    let data = |source| StartError::Data { path: path.clone(), source };
-    match fs::read(&path) {
+/// What the file holds, or something new that it holds from now on.
+fn kept<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    generate: impl FnOnce() -> Result<T, IdentityError>,
+) -> Result<T, StartError> {
+    let data = |source| StartError::Data { path: path.to_owned(), source };
+    match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| data(error.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let identity = Identity::generate()?;
-            let value = serde_json::to_value(&identity).map_err(|error| data(error.into()))?;
-            write_private(&path, &value).map_err(data)?;
-            Ok(identity)
+            let made = generate()?;
+            let value = serde_json::to_value(&made).map_err(|error| data(error.into()))?;
+            write_private(path, &value).map_err(data)?;
+            Ok(made)
         }
         Err(error) => Err(data(error)),
     }

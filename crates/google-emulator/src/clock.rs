@@ -30,6 +30,11 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// ISO 8601 in its basic form, as AWS writes `x-amz-date`.
+pub(crate) fn basic_iso8601(seconds: i64) -> String {
+    rfc3339(seconds).replace(['-', ':'], "")
+}
+
 /// The `Date` header's form (RFC 9110 section 5.6.7).
 pub(crate) fn http_date(seconds: i64) -> String {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];

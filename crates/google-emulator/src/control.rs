@@ -30,6 +30,7 @@ async fn about(State(world): Shared) -> Json<Value> {
     Json(json!({
         "urls": world.urls,
         "token_urls": world.token_urls(),
+        "metadata_host": world.metadata_host,
         "stores": world.archive.stores(),
         "ca_pem": world.identity().ca_certificate_pem,
     }))
@@ -116,7 +117,7 @@ async fn mint_token(State(world): Shared, body: Bytes) -> Response {
     match serde_json::from_slice::<Minting>(&body) {
         Ok(asked) => {
             let scopes = asked.scope.split_whitespace().map(str::to_owned).collect();
-            match oauth::mint(&world, scopes, asked.lifetime_seconds) {
+            match oauth::mint(&world, scopes, asked.lifetime_seconds, world.service_account()) {
                 Ok(token) => Json(json!({ "access_token": token })).into_response(),
                 Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.description).into_response(),
             }

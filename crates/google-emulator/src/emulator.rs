@@ -60,12 +60,12 @@ impl Emulator {
 
     /// `http://127.0.0.1:PORT`, without a final slash.
     pub fn http_url(&self) -> &str {
-        self.world.urls.first().map_or("", String::as_str)
+        self.world.http_url()
     }
 
     /// `https://127.0.0.1:PORT`, without a final slash. Its certificate is also good for `localhost`.
     pub fn https_url(&self) -> &str {
-        self.world.urls.last().map_or("", String::as_str)
+        self.world.https_url()
     }
 
     /// The token endpoint, HTTPS.
@@ -180,7 +180,8 @@ impl Emulator {
     /// The operating system has no randomness to give.
     pub fn mint_token(&self, scope: &str, lifetime: Duration) -> Result<String, KeyError> {
         let scopes = scope.split_whitespace().map(str::to_owned).collect();
-        oauth::mint(&self.world, scopes, lifetime.as_secs()).map_err(|_| KeyError::NoRandomness)
+        oauth::mint(&self.world, scopes, lifetime.as_secs(), self.world.service_account())
+            .map_err(|_| KeyError::NoRandomness)
     }
 
     /// Every access token issued so far, oldest first.
@@ -188,8 +189,8 @@ impl Emulator {
         self.world.tokens_issued()
     }
 
-    /// Everything that must never appear in a log: access and ID tokens, assertions, the refresh token, the client secret, and the lines
-    /// of all private keys.
+    /// Everything that must never appear in a log: access, ID and subject tokens, assertions, refresh tokens, client secrets,
+    /// Basic authentication, AWS secrets and session tokens, and the lines of all private keys.
     pub fn secrets(&self) -> Vec<String> {
         self.world.secrets()
     }
@@ -232,6 +233,10 @@ impl Emulator {
     /// Stops now instead of at the drop.
     pub fn stop(mut self) {
         self.running.end();
+    }
+
+    pub(crate) fn world(&self) -> &World {
+        &self.world
     }
 
     fn key_file(&self, form: impl for<'a> Fn(&'a str, &'a str) -> &'a str) -> serde_json::Value {

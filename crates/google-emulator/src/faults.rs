@@ -21,6 +21,16 @@ pub enum Route {
     Wado,
     /// Delete, and the polling of its operation.
     Delete,
+    /// The metadata server, all of it.
+    Metadata,
+    /// Security token service: token exchange and the refresh of workforce sessions.
+    Sts,
+    /// IAM Service Account Credentials.
+    Iam,
+    /// The URL that gives external subject tokens.
+    Subject,
+    /// The pretend AWS instance metadata service.
+    Imds,
     /// As a fault's aim: every request. In the record: a request that is none of the others.
     Any,
 }

@@ -80,8 +80,13 @@ pub(crate) fn write_all(
 
 /// Writes a credential that only its owner can read.
 pub(crate) fn write_private(path: &Path, content: &Value) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    write_private_text(path, &format!("{content:#}\n"), 0o600)
+}
+
+/// The same for any text and mode.
+pub(crate) fn write_private_text(path: &Path, content: &str, mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
     // An existing file keeps its mode when it is opened.
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    writeln!(file, "{content:#}")
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(content.as_bytes())
 }

@@ -7,20 +7,31 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-/// A refusal by the Healthcare API.
+/// A refusal by one of Google's APIs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GoogleError {
     pub(crate) code: u16,
     pub(crate) message: String,
     /// `google.rpc.ErrorInfo.reason` and the API method it is about.
     pub(crate) reason: Option<(&'static str, String)>,
+    /// The API's host, for the details of `reason`.
+    pub(crate) service: &'static str,
+    /// Other details, instead of those of `reason`.
+    pub(crate) details: Option<Box<Value>>,
     /// STOW, QIDO and WADO are streaming methods: their errors come in an array.
     pub(crate) streaming: bool,
 }
 
 impl GoogleError {
     pub(crate) fn new(code: u16, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), reason: None, streaming: false }
+        Self {
+            code,
+            message: message.into(),
+            reason: None,
+            service: "healthcare.googleapis.com",
+            details: None,
+            streaming: false,
+        }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -61,9 +72,12 @@ impl GoogleError {
                 "@type": "type.googleapis.com/google.rpc.ErrorInfo",
                 "reason": reason,
                 "domain": "googleapis.com",
-                "metadata": { "service": "healthcare.googleapis.com", "method": method },
+                "metadata": { "service": self.service, "method": method },
             }]);
             object.insert("details".to_owned(), details);
+        }
+        if let (Some(details), Some(object)) = (&self.details, error.as_object_mut()) {
+            object.insert("details".to_owned(), Value::clone(details));
         }
         let body = json!({ "error": error });
         if self.streaming { json!([body]) } else { body }
@@ -77,6 +91,12 @@ impl IntoResponse for GoogleError {
         let json = HeaderValue::from_static("application/json; charset=UTF-8");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         let challenge = match self.reason {
+            Some(("ACCESS_TOKEN_SCOPE_INSUFFICIENT", _))
+                if self.service == "iamcredentials.googleapis.com" =>
+            {
+                "Bearer realm=\"https://accounts.google.com/\", error=\"insufficient_scope\", \
+                 scope=\"https://www.googleapis.com/auth/iam https://www.googleapis.com/auth/cloud-platform\""
+            }
             Some(("ACCESS_TOKEN_SCOPE_INSUFFICIENT", _)) => {
                 "Bearer realm=\"https://accounts.google.com/\", error=\"insufficient_scope\", \
                  scope=\"https://www.googleapis.com/auth/cloud-healthcare https://www.googleapis.com/auth/cloud-platform\""

@@ -24,32 +24,44 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod access;
 mod archive;
 mod assertion;
 mod builder;
 mod clock;
 mod control;
+mod credential_file;
 mod emulator;
 mod faults;
+mod federated;
+mod federation;
 mod files;
 mod google_error;
 mod healthcare;
+mod iam;
 mod identity;
 mod listen;
 mod media_type;
+mod metadata;
 mod multipart;
 mod oauth;
 mod record;
 mod rsa_key;
 mod serve;
 mod settings;
+mod sigv4;
+mod sources;
+mod sts;
+mod subject;
 mod tokens;
 mod world;
 
 pub use archive::StoreName;
 pub use builder::{Builder, StartError};
+pub use credential_file::{CredentialFile, SourceCredentials, SubjectError, SubjectForm, SubjectSource};
 pub use emulator::Emulator;
 pub use faults::{Answer, Effect, Fault, Faults, Route, When};
+pub use federation::{AwsCredentials, WorkforceSession};
 pub use files::WrittenFiles;
 pub use identity::{AuthorizedUser, IdentityError};
 pub use record::SeenRequest;

@@ -1,6 +1,10 @@
 //! Accepting connections, with and without TLS.
 
-use crate::{record::Connection, serve, world::World};
+use crate::{
+    record::{Connection, Host},
+    serve,
+    world::World,
+};
 use axum::Router;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -20,11 +24,15 @@ use tokio_rustls::TlsAcceptor;
 /// Accepts for as long as the runtime lives.
 pub(crate) async fn accept(
     listener: TcpListener,
+    host: Host,
     tls: Option<TlsAcceptor>,
     world: Arc<World>,
     connections: Arc<AtomicU64>,
 ) {
-    let routes = serve::routes(&world);
+    let routes = match host {
+        Host::Apis => serve::routes(&world),
+        Host::Metadata => serve::metadata_routes(&world),
+    };
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, most likely: give others time to close theirs.
@@ -32,7 +40,7 @@ pub(crate) async fn accept(
             continue;
         };
         let connection =
-            Connection { number: connections.fetch_add(1, Ordering::Relaxed) + 1, tls: tls.is_some() };
+            Connection { number: connections.fetch_add(1, Ordering::Relaxed) + 1, tls: tls.is_some(), host };
         let (world, routes, tls) = (Arc::clone(&world), routes.clone(), tls.clone());
         tokio::spawn(async move {
             if world.faults.strike_connection() {

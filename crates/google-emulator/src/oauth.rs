@@ -4,7 +4,7 @@ use crate::{
     assertion::{self, OAuthError},
     record::RequestNumber,
     serve::drain,
-    tokens::{CLOUD_PLATFORM, Token, token_text},
+    tokens::{CLOUD_PLATFORM, Principal, Token, token_text},
     world::World,
 };
 use axum::{
@@ -28,6 +28,9 @@ const USERS_SCOPES: [&str; 4] = [
     CLOUD_PLATFORM,
     "openid",
 ];
+
+/// The user behind the authorized-user credential.
+pub(crate) const USER: &str = "user@example.com";
 
 /// Answers one request to the token endpoint.
 pub(crate) async fn token(
@@ -58,15 +61,7 @@ fn fields(headers: &HeaderMap, body: &[u8]) -> Result<BTreeMap<String, String>, 
     let content_type =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "application/x-www-form-urlencoded" => {
-            let mut fields = BTreeMap::new();
-            for (name, value) in form_urlencoded::parse(body) {
-                if fields.insert(name.clone().into_owned(), value.into_owned()).is_some() {
-                    return Err(invalid(&format!("Parameter not allowed more than once: {name}")));
-                }
-            }
-            Ok(fields)
-        }
+        "application/x-www-form-urlencoded" => form(body),
         "application/json" => {
             let parsed: Value =
                 serde_json::from_slice(body).map_err(|_| invalid("Invalid JSON payload received."))?;
@@ -80,13 +75,25 @@ fn fields(headers: &HeaderMap, body: &[u8]) -> Result<BTreeMap<String, String>, 
     }
 }
 
+/// The parameters of a form, none of which may come twice (RFC 6749 section 3.2).
+pub(crate) fn form(body: &[u8]) -> Result<BTreeMap<String, String>, OAuthError> {
+    let mut fields = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(body) {
+        if fields.insert(name.clone().into_owned(), value.into_owned()).is_some() {
+            let text = format!("Parameter not allowed more than once: {name}");
+            return Err(OAuthError::new(400, "invalid_request", text));
+        }
+    }
+    Ok(fields)
+}
+
 /// What a successful grant gives.
 struct Granted {
     access_token: String,
     lifetime: u64,
     /// Only a refresh-token grant says which scopes the token has.
     scope: Option<String>,
-    email: String,
+    principal: Principal,
 }
 
 fn grant(world: &World, fields: &BTreeMap<String, String>) -> Result<Granted, OAuthError> {
@@ -116,7 +123,7 @@ fn by_assertion(world: &World, text: &str) -> Result<Granted, OAuthError> {
         let scopes = assertion::check(text, &identity, &world.token_urls(), world.now())?;
         (scopes, identity.client_email.clone())
     };
-    issue(world, scopes, None, email)
+    issue(world, scopes, None, Principal::ServiceAccount(email))
 }
 
 fn by_refresh_token(
@@ -156,42 +163,57 @@ fn by_refresh_token(
         }
     };
     let list = scopes.join(" ");
-    issue(world, scopes, Some(list), "user@example.com".to_owned())
+    issue(world, scopes, Some(list), Principal::User(USER.to_owned()))
 }
 
 fn issue(
     world: &World,
     scopes: Vec<String>,
     scope: Option<String>,
-    email: String,
+    principal: Principal,
 ) -> Result<Granted, OAuthError> {
     let lifetime = world.settings().token_lifetime_seconds;
-    let access_token = mint(world, scopes, lifetime)?;
-    Ok(Granted { access_token, lifetime, scope, email })
+    let access_token = mint(world, scopes, lifetime, principal.clone())?;
+    Ok(Granted { access_token, lifetime, scope, principal })
 }
 
 /// A new live token.
-pub(crate) fn mint(world: &World, scopes: Vec<String>, lifetime: u64) -> Result<String, OAuthError> {
+pub(crate) fn mint(
+    world: &World,
+    scopes: Vec<String>,
+    lifetime: u64,
+    principal: Principal,
+) -> Result<String, OAuthError> {
     let text = token_text().map_err(|error| OAuthError::new(500, "server_error", error.to_string()))?;
     let expires_at = world.now().saturating_add_unsigned(lifetime);
-    world.enter_token(text.clone(), Token { expires_at, scopes });
+    world.enter_token(text.clone(), Token { expires_at, scopes, principal });
     Ok(text)
 }
 
 fn answer(world: &World, result: Result<Granted, OAuthError>) -> Response {
-    let (status, mut body) = match result {
-        Ok(granted) => (200, success(world, &granted)),
-        Err(error) => (error.status, json!({ "error": error.error, "error_description": error.description })),
-    };
-    if body.get("error_description").is_some_and(|text| text == "") {
-        body.as_object_mut().map(|object| object.remove("error_description"));
+    match result {
+        Ok(granted) => uncached(Json(success(world, &granted))),
+        Err(error) => error_answer(&error),
     }
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+/// An error as the token endpoints write it (RFC 6749 section 5.2).
+pub(crate) fn error_answer(error: &OAuthError) -> Response {
+    let mut body = json!({ "error": error.error });
+    if !error.description.is_empty() {
+        insert(&mut body, "error_description", json!(error.description));
+    }
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    uncached((status, Json(body)))
+}
+
+/// Tokens must not be kept by caches (RFC 6749 section 5.1).
+pub(crate) fn uncached(answer: impl IntoResponse) -> Response {
     let cache = [
         (header::CACHE_CONTROL, "no-cache, no-store, max-age=0, must-revalidate"),
         (header::PRAGMA, "no-cache"),
     ];
-    (status, cache, Json(body)).into_response()
+    (cache, answer).into_response()
 }
 
 fn success(world: &World, granted: &Granted) -> Value {
@@ -233,7 +255,7 @@ fn id_token(world: &World, granted: &Granted) -> String {
         "iss": "https://accounts.google.com",
         "aud": identity.user.client_id,
         "sub": "113243434343434343434",
-        "email": granted.email,
+        "email": granted.principal.name(),
         "email_verified": true,
         "iat": now,
         "exp": now.saturating_add_unsigned(granted.lifetime),

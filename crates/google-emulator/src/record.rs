@@ -31,7 +31,7 @@ pub struct SeenRequest {
     pub headers: Vec<(String, String)>,
     /// Bytes of the body that have arrived so far.
     pub body_bytes: u64,
-    /// Token requests: the form's or JSON body's fields.
+    /// Requests for tokens: the form's or JSON body's fields; a value that is no string is there as JSON.
     pub fields: BTreeMap<String, String>,
     /// The status answered; `None` while there is no answer, and for good when a fault withheld it.
     pub status: Option<u16>,
@@ -53,6 +53,16 @@ pub(crate) struct RequestNumber(pub(crate) u64);
 pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) tls: bool,
+    pub(crate) host: Host,
+}
+
+/// Which of Google's hosts a port stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// The APIs, and the other clouds' sources of subject tokens.
+    Apis,
+    /// `metadata.google.internal`.
+    Metadata,
 }
 
 /// The requests so far.

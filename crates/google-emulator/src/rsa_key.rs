@@ -197,7 +197,7 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// Textual encoding (RFC 7468): base64 in lines of 64.
-fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let mut lines = String::new();
     for (position, character) in STANDARD.encode(der).chars().enumerate() {
         if position > 0 && position % 64 == 0 {

@@ -5,14 +5,15 @@ use crate::{
     control,
     faults::{Answer, Effect, Route},
     google_error::GoogleError,
-    healthcare, oauth,
-    record::{Connection, RequestNumber},
+    healthcare, iam, metadata, oauth,
+    record::{Connection, Host, RequestNumber},
+    sources, sts,
     world::World,
 };
 use axum::{
     Router,
     body::Body,
-    http::{HeaderName, HeaderValue, Request, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -30,11 +31,35 @@ pub(crate) struct Aborted;
 pub(crate) fn routes(world: &Arc<World>) -> Router {
     Router::new()
         .route("/token", any(oauth::token))
+        .route(sts::TOKEN_PATH, any(sts::token))
+        .route(sts::OAUTH_TOKEN_PATH, any(sts::oauth_token))
+        .route("/v1/projects/{project}/serviceAccounts/{resource}", any(iam::answer))
+        .route(sources::TEXT_PATH, any(sources::subject_token))
+        .route(sources::JSON_PATH, any(sources::subject_token))
+        .route("/latest/{*path}", any(sources::imds))
         .route("/v1/{*path}", any(healthcare::answer))
         .route("/v1beta1/{*path}", any(healthcare::answer))
         .merge(control::routes())
         .fallback(nothing_here)
         .with_state(Arc::clone(world))
+}
+
+/// The routes of the metadata server.
+pub(crate) fn metadata_routes(world: &Arc<World>) -> Router {
+    Router::new().fallback(metadata::answer).with_state(Arc::clone(world))
+}
+
+/// What kind of request it is, for faults and the record.
+fn kind(host: Host, method: &Method, path: &str) -> Route {
+    match path {
+        _ if host == Host::Metadata => Route::Metadata,
+        "/token" => Route::Token,
+        sts::TOKEN_PATH | sts::OAUTH_TOKEN_PATH => Route::Sts,
+        sources::TEXT_PATH | sources::JSON_PATH => Route::Subject,
+        _ if path.starts_with("/latest/") => Route::Imds,
+        _ if path.starts_with("/v1/projects/") && path.contains("/serviceAccounts/") => Route::Iam,
+        _ => healthcare::kind(method, path),
+    }
 }
 
 async fn nothing_here(request: Request<Body>) -> GoogleError {
@@ -55,10 +80,11 @@ where
 {
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    if path == "/emulator" || path.starts_with("/emulator/") {
+    let control = path == "/emulator" || path.starts_with("/emulator/");
+    if control && connection.host == Host::Apis {
         return Ok(route(routes, Request::from_parts(parts, Body::new(body))).await);
     }
-    let kind = if path == "/token" { Route::Token } else { healthcare::kind(&parts.method, &path) };
+    let kind = kind(connection.host, &parts.method, &path);
     let number = world.record.begin(&parts, kind, connection);
     let body = counted(Arc::clone(&world), number, Body::new(body));
     let mut effects = world.faults.strike(kind, &path);

@@ -2,7 +2,6 @@
 
 use crate::rsa_key::{KeyError, random_bytes};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Everything in Google Cloud; what Google's tools ask for.
@@ -35,17 +34,37 @@ pub(crate) struct TokenBook {
 }
 
 /// One issued token.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone)]
 pub(crate) struct Token {
     /// Seconds since 1970 from which on it is refused.
     pub(crate) expires_at: i64,
     pub(crate) scopes: Vec<String>,
+    pub(crate) principal: Principal,
+}
+
+/// Whose token it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Principal {
+    /// By e-mail address.
+    ServiceAccount(String),
+    /// By e-mail address.
+    User(String),
+    /// Of a workload or workforce identity pool: `principal://iam.googleapis.com/…/subject/…`.
+    Federated(String),
+}
+
+impl Principal {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::ServiceAccount(name) | Self::User(name) | Self::Federated(name) => name,
+        }
+    }
 }
 
 /// What presenting a token leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    Sufficient,
+    Sufficient(Principal),
     InsufficientScope,
     Expired,
     /// Never issued, or revoked.
@@ -69,13 +88,13 @@ impl TokenBook {
         self.live.clear();
     }
 
-    /// Whether `text` opens the Healthcare API at the time `now`.
-    pub(crate) fn standing(&self, text: &str, now: i64) -> Standing {
+    /// Whether `text` opens, at the time `now`, an API that asks for one of `scopes`.
+    pub(crate) fn standing(&self, text: &str, now: i64, scopes: &[&str]) -> Standing {
         let Some(token) = self.live.get(text) else { return Standing::Unknown };
         if now >= token.expires_at {
             Standing::Expired
-        } else if token.scopes.iter().any(|scope| scope == CLOUD_PLATFORM || scope == CLOUD_HEALTHCARE) {
-            Standing::Sufficient
+        } else if token.scopes.iter().any(|scope| scopes.contains(&scope.as_str())) {
+            Standing::Sufficient(token.principal.clone())
         } else {
             Standing::InsufficientScope
         }
@@ -95,18 +114,23 @@ mod tests {
 
     #[test]
     fn standing_follows_time_scope_and_revocation() {
+        let owner = Principal::User("u@example.com".into());
+        let token = |scopes: &[&str]| Token {
+            expires_at: 100,
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            principal: owner.clone(),
+        };
         let mut book = TokenBook::default();
-        book.enter(
-            "good".into(),
-            Token { expires_at: 100, scopes: vec!["openid".into(), CLOUD_HEALTHCARE.into()] },
-        );
-        book.enter("narrow".into(), Token { expires_at: 100, scopes: vec!["openid".into()] });
-        assert_eq!(book.standing("good", 99), Standing::Sufficient);
-        assert_eq!(book.standing("good", 100), Standing::Expired);
-        assert_eq!(book.standing("narrow", 99), Standing::InsufficientScope);
-        assert_eq!(book.standing("other", 99), Standing::Unknown);
+        book.enter("good".into(), token(&["openid", CLOUD_HEALTHCARE]));
+        book.enter("narrow".into(), token(&["openid"]));
+        let wanted = [CLOUD_PLATFORM, CLOUD_HEALTHCARE];
+        assert_eq!(book.standing("good", 99, &wanted), Standing::Sufficient(owner.clone()));
+        assert_eq!(book.standing("good", 99, &[CLOUD_PLATFORM]), Standing::InsufficientScope);
+        assert_eq!(book.standing("good", 100, &wanted), Standing::Expired);
+        assert_eq!(book.standing("narrow", 99, &wanted), Standing::InsufficientScope);
+        assert_eq!(book.standing("other", 99, &wanted), Standing::Unknown);
         book.revoke_all();
-        assert_eq!(book.standing("good", 99), Standing::Unknown);
+        assert_eq!(book.standing("good", 99, &wanted), Standing::Unknown);
         assert_eq!(book.issued(), ["good", "narrow"]);
     }
 

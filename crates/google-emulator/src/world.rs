@@ -3,11 +3,17 @@
 use crate::{
     archive::Archive,
     clock::machine_now,
+    credential_file::default_grants,
     faults::Faults,
+    federation::{Federation, Provider, machine_account, workforce_principal},
+    iam::Grants,
     identity::Identity,
+    metadata, oauth,
     record::Record,
     settings::Settings,
-    tokens::{Standing, Token, TokenBook},
+    sources::Sessions,
+    subject::Assertions,
+    tokens::{Principal, Standing, Token, TokenBook},
 };
 use std::{
     collections::HashMap,
@@ -23,7 +29,16 @@ pub(crate) struct World {
     pub(crate) operations: Mutex<HashMap<String, (serde_json::Value, u32)>>,
     /// Own URLs without a final slash: HTTP, HTTPS.
     pub(crate) urls: Vec<String>,
+    /// `ADDRESS:PORT` of the metadata server.
+    pub(crate) metadata_host: String,
     pub(crate) verbose: bool,
+    federation: Federation,
+    /// The workforce session's refresh token in force.
+    workforce_refresh_token: Mutex<String>,
+    grants: Mutex<Grants>,
+    assertions: Mutex<Assertions>,
+    imds_sessions: Mutex<Sessions>,
+    metadata_cache: Mutex<metadata::Cache>,
     identity: RwLock<Identity>,
     settings: Mutex<Settings>,
     tokens: Mutex<TokenBook>,
@@ -34,18 +49,35 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(
         identity: Identity,
+        federation: Federation,
         archive: Archive,
         settings: Settings,
         urls: Vec<String>,
+        metadata_host: String,
         verbose: bool,
     ) -> Self {
+        let everybody = [
+            identity.client_email.clone(),
+            oauth::USER.to_owned(),
+            machine_account(),
+            workforce_principal(),
+            Provider::Oidc.principal(),
+            Provider::Aws.principal(),
+        ];
         Self {
             record: Record::default(),
             faults: Faults::default(),
             archive,
             operations: Mutex::default(),
             urls,
+            metadata_host,
             verbose,
+            workforce_refresh_token: Mutex::new(federation.workforce.refresh_token.clone()),
+            federation,
+            grants: Mutex::new(default_grants(&everybody)),
+            assertions: Mutex::default(),
+            imds_sessions: Mutex::default(),
+            metadata_cache: Mutex::default(),
             identity: RwLock::new(identity),
             settings: Mutex::new(settings),
             tokens: Mutex::default(),
@@ -91,10 +123,59 @@ impl World {
         lock(&self.tokens).issued()
     }
 
-    /// What presenting the token `text` now leads to.
-    pub(crate) fn standing(&self, text: &str) -> Standing {
+    /// What presenting the token `text` now leads to, where one of `scopes` is needed.
+    pub(crate) fn standing(&self, text: &str, scopes: &[&str]) -> Standing {
         let now = self.now();
-        lock(&self.tokens).standing(text, now)
+        lock(&self.tokens).standing(text, now, scopes)
+    }
+
+    /// Whether `text` is a token that is neither expired nor revoked.
+    pub(crate) fn is_live(&self, text: &str) -> bool {
+        !matches!(self.standing(text, &[]), Standing::Expired | Standing::Unknown)
+    }
+
+    /// `http://…`, without a final slash.
+    pub(crate) fn http_url(&self) -> &str {
+        self.urls.first().map_or("", String::as_str)
+    }
+
+    /// `https://…`, without a final slash.
+    pub(crate) fn https_url(&self) -> &str {
+        self.urls.last().map_or("", String::as_str)
+    }
+
+    pub(crate) fn federation(&self) -> &Federation {
+        &self.federation
+    }
+
+    pub(crate) fn workforce_refresh_token(&self) -> MutexGuard<'_, String> {
+        lock(&self.workforce_refresh_token)
+    }
+
+    pub(crate) fn assertions(&self) -> MutexGuard<'_, Assertions> {
+        lock(&self.assertions)
+    }
+
+    pub(crate) fn imds_sessions(&self) -> MutexGuard<'_, Sessions> {
+        lock(&self.imds_sessions)
+    }
+
+    pub(crate) fn metadata_cache(&self) -> MutexGuard<'_, metadata::Cache> {
+        lock(&self.metadata_cache)
+    }
+
+    /// The service account with the key.
+    pub(crate) fn service_account(&self) -> Principal {
+        Principal::ServiceAccount(self.identity().client_email.clone())
+    }
+
+    /// Whether `from` may have tokens of the service account `to`.
+    pub(crate) fn may_impersonate(&self, from: &str, to: &str) -> bool {
+        lock(&self.grants).contains(&(from.to_owned(), to.to_owned()))
+    }
+
+    pub(crate) fn change_grants(&self, change: impl FnOnce(&mut Grants)) {
+        change(&mut lock(&self.grants));
     }
 
     /// Remembers one more text for [`World::secrets`].
@@ -105,6 +186,7 @@ impl World {
     /// Everything that must never reach a log.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let mut secrets = self.identity().secrets();
+        secrets.extend(self.federation.secrets());
         secrets.extend(self.tokens_issued());
         secrets.extend(lock(&self.other_secrets).iter().cloned());
         secrets

@@ -24,7 +24,7 @@ use std::{
 };
 
 use configuration::{Configuration, Severity};
-use orthanc_sdk::{Change, Host, Level, Plugin, Refusal, Version};
+use orthanc_sdk::{Change, Host, Plugin, Refusal, Version};
 use running::Running;
 
 /// The plugin, between `OrthancPluginInitialize` and `OrthancPluginFinalize`.
@@ -73,18 +73,17 @@ impl GoogleCloudPlatform {
     /// Begins to keep tokens, on a thread of the plugin's own: callbacks of all plugins share one lock.
     fn start(&self) {
         self.stop();
+        let _log = logging::into_log_of(&self.host);
         if self.configuration.accounts.is_empty() {
-            self.host.log(
-                Level::Warning,
-                "No Google Cloud Platform account is configured: name one in GoogleCloudPlatform.Accounts",
+            tracing::warn!(
+                "No Google Cloud Platform account is configured that can be used: name one in GoogleCloudPlatform.Accounts, or correct what is wrong there"
             );
             return;
         }
         match Running::start(self.host.clone(), self.configuration.clone()) {
             Ok(running) => *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running),
-            Err(error) => self.host.log(
-                Level::Error,
-                &format!("Google Cloud Platform is off: no thread could be started ({error}); free memory or raise the limit of threads, and restart Orthanc"),
+            Err(error) => tracing::error!(
+                "no account can be used: no thread could be started ({error}); free memory or raise the limit of threads, and restart Orthanc"
             ),
         }
     }
@@ -104,23 +103,22 @@ impl Drop for GoogleCloudPlatform {
 
 /// Reads the configuration and tells the log everything that is wrong with it.
 fn read_configuration(host: &Host) -> Configuration {
+    let _log = logging::into_log_of(host);
     let text = match host.configuration() {
         Ok(text) => text,
         Err(error) => {
-            host.log(
-                Level::Error,
-                &format!("Google Cloud Platform is off: Orthanc does not give its configuration ({error}); restart Orthanc"),
+            tracing::error!(
+                "no account can be used: Orthanc does not give its configuration ({error}); restart Orthanc"
             );
             return Configuration::default();
         }
     };
     let (configuration, findings) = configuration::read(&text);
     for finding in findings {
-        let level = match finding.severity {
-            Severity::Error => Level::Error,
-            Severity::Warning => Level::Warning,
-        };
-        host.log(level, &finding.to_string());
+        match finding.severity {
+            Severity::Error => tracing::error!("{finding}"),
+            Severity::Warning => tracing::warn!("{finding}"),
+        }
     }
     configuration
 }

@@ -79,8 +79,13 @@ impl Publisher {
 
     /// Takes away what was given. Needed where the DICOMweb plugin writes its servers into Orthanc's database.
     pub(crate) fn withdraw_all(&self) {
+        // What a user has deleted since the last look needs no withdrawing. If nobody can tell, all of them do.
+        let listed = self.dicomweb.servers().ok();
         for account in self.publication.held() {
             let Some(entry) = self.accounts.get(account) else { continue };
+            if listed.as_ref().is_some_and(|listed| !listed.contains(&entry.account.name)) {
+                continue;
+            }
             if let Err(trouble) = self.dicomweb.withdraw(&entry.account.name) {
                 tracing::warn!(
                     "{}: its server could not be taken out of Orthanc's database, which now holds its last token: {trouble}",

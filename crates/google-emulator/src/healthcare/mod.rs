@@ -12,14 +12,18 @@ mod wado;
 pub(crate) use address::kind;
 
 use crate::{
-    archive::StoreName, google_error::GoogleError, record::Connection, serve::drain, tokens::Standing,
+    access::{HEALTHCARE, caller, check_quota_project},
+    archive::StoreName,
+    google_error::GoogleError,
+    record::Connection,
+    serve::drain,
     world::World,
 };
 use address::{Action, Address, Nowhere};
 use axum::{
     body::{Body, BodyDataStream},
     extract::{Request, State},
-    http::{HeaderMap, Uri, header, request::Parts, uri::Authority},
+    http::{Uri, header, request::Parts, uri::Authority},
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
@@ -51,7 +55,7 @@ async fn dispatch(
     })?;
     let (store, action) = match address {
         Address::Operation(name) => {
-            authorize(world, &parts.headers, "google.longrunning.Operations.GetOperation")?;
+            caller(world, &parts.headers, &HEALTHCARE, "google.longrunning.Operations.GetOperation")?;
             return delete::poll(world, &name);
         }
         Address::Dicom { store, action } => (store, action),
@@ -70,8 +74,10 @@ async fn perform(
     action: Action,
 ) -> Result<Response, GoogleError> {
     let method = format!("google.cloud.healthcare.v1.dicomweb.DicomWebService.{}", action.method_name());
-    authorize(world, &parts.headers, &method)?;
-    if !world.archive.has_store(store) {
+    let principal = caller(world, &parts.headers, &HEALTHCARE, &method)?;
+    check_quota_project(world, &parts.headers, &principal)?;
+    let denied = world.settings().denied_principals.iter().any(|denied| denied == principal.name());
+    if denied || !world.archive.has_store(store) {
         // Google does not tell a missing store from a forbidden one.
         let permission = action.permission();
         return Err(GoogleError::new(
@@ -91,33 +97,6 @@ async fn perform(
         Action::Retrieve(scope) => wado::retrieve(world, store, &scope, &parts.headers).await,
         Action::Metadata(scope) => wado::metadata(world, store, &scope, &base, &parts.headers),
         Action::Delete(scope) => delete::delete(world, store, scope, &method).await,
-    }
-}
-
-/// Lets in who holds a live token of sufficient scope.
-fn authorize(world: &World, headers: &HeaderMap, method: &str) -> Result<(), GoogleError> {
-    const EXPECTED: &str = "Expected OAuth 2 access token, login cookie or other valid authentication credential. See \
-                            https://developers.google.com/identity/sign-in/web/devconsole-project.";
-    let refuse = |code, message: String, reason| {
-        Err(GoogleError { reason: Some((reason, method.to_owned())), ..GoogleError::new(code, message) })
-    };
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some((scheme, token)) = authorization.and_then(|value| value.split_once(' ')) else {
-        let message = format!("Request is missing required authentication credential. {EXPECTED}");
-        return refuse(401, message, "CREDENTIALS_MISSING");
-    };
-    let invalid = format!("Request had invalid authentication credentials. {EXPECTED}");
-    if !scheme.eq_ignore_ascii_case("Bearer") {
-        return refuse(401, invalid, "ACCESS_TOKEN_TYPE_UNSUPPORTED");
-    }
-    match world.standing(token) {
-        Standing::Sufficient => Ok(()),
-        Standing::Expired => refuse(401, invalid, "ACCESS_TOKEN_EXPIRED"),
-        Standing::Unknown => refuse(401, invalid, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
-        Standing::InsufficientScope => {
-            let message = "Request had insufficient authentication scopes.".to_owned();
-            refuse(403, message, "ACCESS_TOKEN_SCOPE_INSUFFICIENT")
-        }
     }
 }
 
