@@ -13,7 +13,7 @@ pub(crate) struct AuthorizedUser {
 }
 
 impl AuthorizedUser {
-    pub(crate) fn read(file: &CredentialFile<'_>) -> Result<Self, Failure> {
+    pub(crate) fn read(file: &CredentialFile) -> Result<Self, Failure> {
         Ok(Self {
             client_id: file.mandatory("client_id")?.to_owned(),
             client_secret: file.secret("client_secret")?,

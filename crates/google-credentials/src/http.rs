@@ -8,7 +8,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
-use reqwest::{Method, NoProxy, header::HeaderValue, redirect};
+use reqwest::{NoProxy, header::HeaderValue, redirect};
+use serde_json::Value;
 use url::form_urlencoded;
 
 use crate::{
@@ -84,13 +85,51 @@ impl Proxy {
 /// A request, which knows which of its parts are secret.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// How.
+    pub method: Method,
     /// The absolute URL.
     pub url: String,
-    /// The fields of an `application/x-www-form-urlencoded` body.
-    pub form: Vec<(&'static str, Field)>,
+    /// The header fields, apart from those of the body and the connection.
+    pub headers: Vec<(String, Field)>,
+    /// What is sent.
+    pub body: Body,
+    /// Which way it takes.
+    pub way: Way,
 }
 
-/// A form field's value.
+/// The methods in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET
+    Get,
+    /// POST
+    Post,
+    /// PUT
+    Put,
+}
+
+/// What a request carries.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// `application/x-www-form-urlencoded`.
+    Form(Vec<(&'static str, Field)>),
+    /// `application/json`, without a secret in it.
+    Json(Value),
+}
+
+/// Which way a request takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Through the proxy, if there is one, and for as long as the settings allow.
+    Usual,
+    /// To a metadata server: never through a proxy, which would get a token of its own machine, and for three seconds,
+    /// because on a machine without one nobody answers.
+    MetadataServer,
+}
+
+/// A field's value.
 #[derive(Debug, Clone)]
 pub enum Field {
     /// May be logged.
@@ -99,11 +138,83 @@ pub enum Field {
     Secret(Secret),
 }
 
+impl Request {
+    /// A POST of a form.
+    pub fn form(url: impl Into<String>, fields: Vec<(&'static str, Field)>) -> Self {
+        Self { body: Body::Form(fields), ..Self::new(Method::Post, url) }
+    }
+
+    /// A POST of JSON.
+    pub fn json(url: impl Into<String>, body: Value) -> Self {
+        Self { body: Body::Json(body), ..Self::new(Method::Post, url) }
+    }
+
+    /// A request without a body.
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        Self { method, url: url.into(), headers: Vec::new(), body: Body::Empty, way: Way::Usual }
+    }
+
+    /// With a header field that may be logged.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), Field::Plain(value.into())));
+        self
+    }
+
+    /// With a header field that is a secret.
+    #[must_use]
+    pub fn secret_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), Field::Secret(Secret::new(value))));
+        self
+    }
+
+    /// To a metadata server.
+    #[must_use]
+    pub fn to_metadata_server(mut self) -> Self {
+        self.way = Way::MetadataServer;
+        self
+    }
+
+    fn fields(&self) -> impl Iterator<Item = &Field> {
+        let form = if let Body::Form(fields) = &self.body { fields.as_slice() } else { &[] };
+        self.headers.iter().map(|(_, value)| value).chain(form.iter().map(|(_, value)| value))
+    }
+
+    /// As a log may show it.
+    fn shown(&self) -> String {
+        let method = match self.method {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+        };
+        let mut shown = format!("{method} {}", self.url);
+        for (name, value) in &self.headers {
+            shown = format!("{shown} [{name}: {}]", value.shown());
+        }
+        match &self.body {
+            Body::Empty => shown,
+            Body::Form(fields) => {
+                let fields = fields.iter().map(|(name, value)| format!("{name}={}", value.shown()));
+                format!("{shown} {}", fields.collect::<Vec<_>>().join("&"))
+            }
+            Body::Json(body) => format!("{shown} {body}"),
+        }
+    }
+}
+
 impl Field {
-    fn expose(&self) -> &str {
+    /// The value itself, for the wire.
+    pub fn expose(&self) -> &str {
         match self {
             Self::Plain(text) => text,
             Self::Secret(secret) => secret.expose(),
+        }
+    }
+
+    fn shown(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Secret(_) => "[struck out]",
         }
     }
 }
@@ -120,9 +231,11 @@ pub struct Response {
 }
 
 /// The headers that are kept.
-const KEPT_HEADERS: [&str; 4] = ["content-type", "date", "location", "retry-after"];
+const KEPT_HEADERS: [&str; 5] = ["content-type", "date", "location", "metadata-flavor", "retry-after"];
 /// A token answer is about 1 kB; what is larger comes from somewhere else.
 const LARGEST_BODY: usize = 1 << 20;
+/// What Google's libraries give a metadata server (`GCE_METADATA_TIMEOUT`): it answers at once or is not there.
+const METADATA_SERVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// A server may ask for any pause; a mistake there must not silence an account for a day.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -148,19 +261,24 @@ impl Response {
 pub(crate) struct Http {
     settings: HttpSettings,
     client: Mutex<Option<reqwest::Client>>,
+    /// For the metadata server: no proxy, no TLS.
+    direct: Mutex<Option<reqwest::Client>>,
 }
 
 impl Http {
     pub(crate) fn new(settings: HttpSettings) -> Self {
-        Self { settings, client: Mutex::new(None) }
+        Self { settings, client: Mutex::new(None), direct: Mutex::new(None) }
     }
 
     pub(crate) async fn send(&self, request: &Request) -> Result<Response, TransportError> {
         let verbose = self.settings.verbose == Verbosity::Verbose;
         if verbose {
-            tracing::warn!("HttpVerbose: > POST {} {}", request.url, shown_form(&request.form));
+            tracing::warn!("HttpVerbose: > {}", request.shown());
         }
-        let limit = self.settings.timeout;
+        let limit = match request.way {
+            Way::Usual => self.settings.timeout,
+            Way::MetadataServer => self.settings.timeout.min(METADATA_SERVER_TIMEOUT),
+        };
         let outcome = match tokio::time::timeout(limit, self.exchange(request)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(TransportError {
@@ -187,14 +305,30 @@ impl Http {
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, TransportError> {
-        let client = self.client()?;
-        let mut answer = client
-            .request(Method::POST, &request.url)
-            .header("Content-Type", "application/x-www-form-urlencoded")
-            .body(encoded(&request.form))
-            .send()
-            .await
-            .map_err(|error| transport::of_client(&error))?;
+        let client = self.client(request.way)?;
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+        };
+        let mut sending = client.request(method, &request.url);
+        for (name, value) in &request.headers {
+            let mut field = HeaderValue::from_str(value.expose()).map_err(|_| TransportError {
+                kind: TransportErrorKind::Address,
+                cause: format!("the value of the header {name} cannot be sent"),
+            })?;
+            field.set_sensitive(matches!(value, Field::Secret(_)));
+            sending = sending.header(name, field);
+        }
+        sending = match &request.body {
+            Body::Empty if request.method == Method::Get => sending,
+            Body::Empty => sending.header("Content-Length", "0"),
+            Body::Form(fields) => {
+                sending.header("Content-Type", "application/x-www-form-urlencoded").body(encoded(fields))
+            }
+            Body::Json(body) => sending.header("Content-Type", "application/json").body(body.to_string()),
+        };
+        let mut answer = sending.send().await.map_err(|error| transport::of_client(&error))?;
         let headers = KEPT_HEADERS
             .into_iter()
             .filter_map(|name| {
@@ -212,30 +346,54 @@ impl Http {
                 });
             }
         }
-        Ok(Response { status: answer.status().as_u16(), headers, body: without_echo(body, &request.form) })
+        Ok(Response { status: answer.status().as_u16(), headers, body: without_echo(body, request) })
     }
 
-    fn client(&self) -> Result<reqwest::Client, TransportError> {
-        let mut made = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+    fn client(&self, way: Way) -> Result<reqwest::Client, TransportError> {
+        let client = match way {
+            Way::Usual => &self.client,
+            Way::MetadataServer => &self.direct,
+        };
+        let mut made = client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = &*made {
             return Ok(client.clone());
         }
-        let client = new_client(&self.settings)?;
+        let client = match way {
+            Way::Usual => new_client(&self.settings)?,
+            Way::MetadataServer => direct_client()?,
+        };
         *made = Some(client.clone());
         Ok(client)
     }
 }
 
-fn new_client(settings: &HttpSettings) -> Result<reqwest::Client, TransportError> {
-    let unusable = |cause, remedy| TransportError { kind: TransportErrorKind::Settings(remedy), cause };
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::client_config(settings)?)
+fn base_client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .hickory_dns(true)
         // A token endpoint does not redirect (RFC 6749 section 3.2); what does is a portal that wants the credential.
         .redirect(redirect::Policy::none())
         // Tokens are asked for once an hour: a connection kept that long is closed by the other side.
         .pool_max_idle_per_host(0)
-        .user_agent(concat!("orthanc-google-cloud-platform/", env!("CARGO_PKG_VERSION")));
+        .user_agent(concat!("orthanc-google-cloud-platform/", env!("CARGO_PKG_VERSION")))
+}
+
+fn unusable(cause: String, remedy: &'static str) -> TransportError {
+    TransportError { kind: TransportErrorKind::Settings(remedy), cause }
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, TransportError> {
+    builder
+        .build()
+        .map_err(|error| unusable(format!("no HTTP client can be made ({error})"), "please report this"))
+}
+
+fn direct_client() -> Result<reqwest::Client, TransportError> {
+    // The metadata server speaks HTTP alone: this trusts nobody and needs no CA file.
+    built(base_client().tls_backend_preconfigured(tls::no_servers()?).no_proxy())
+}
+
+fn new_client(settings: &HttpSettings) -> Result<reqwest::Client, TransportError> {
+    let mut builder = base_client().tls_backend_preconfigured(tls::client_config(settings)?);
     if let Some(proxy) = &settings.proxy {
         let mut all = reqwest::Proxy::all(&proxy.address)
             .map_err(|_| {
@@ -251,9 +409,7 @@ fn new_client(settings: &HttpSettings) -> Result<reqwest::Client, TransportError
         }
         builder = builder.proxy(all);
     }
-    builder
-        .build()
-        .map_err(|error| unusable(format!("no HTTP client can be made ({error})"), "please report this"))
+    built(builder)
 }
 
 /// `Proxy-Authorization: Basic …` (RFC 7617 section 2).
@@ -269,8 +425,8 @@ fn basic(user: &str, password: &Secret) -> Result<HeaderValue, TransportError> {
 }
 
 /// A server that quotes what it was sent must not bring a secret into a log by that.
-fn without_echo(mut body: Vec<u8>, form: &[(&'static str, Field)]) -> Vec<u8> {
-    for (_, value) in form {
+fn without_echo(mut body: Vec<u8>, request: &Request) -> Vec<u8> {
+    for value in request.fields() {
         if let Field::Secret(secret) = value {
             let Ok(text) = std::str::from_utf8(&body) else { return body };
             if !secret.expose().is_empty() && text.contains(secret.expose()) {
@@ -288,15 +444,6 @@ fn encoded(form: &[(&'static str, Field)]) -> String {
         encoded.append_pair(name, value.expose());
     }
     encoded.finish()
-}
-
-/// The form as a log may show it.
-fn shown_form(form: &[(&'static str, Field)]) -> String {
-    let shown = |(name, value): &(&'static str, Field)| match value {
-        Field::Plain(text) => format!("{name}={text}"),
-        Field::Secret(_) => format!("{name}=[struck out]"),
-    };
-    form.iter().map(shown).collect::<Vec<_>>().join("&")
 }
 
 /// The headers as a log may show them.
@@ -346,9 +493,15 @@ mod tests {
 
     #[test]
     fn an_echo_is_struck_out() {
-        let form = [("refresh_token", Field::Secret(Secret::new("1//secret")))];
-        let body = without_echo(br#"{"error_description":"unknown token 1//secret"}"#.to_vec(), &form);
-        assert_eq!(body, br#"{"error_description":"unknown token [struck out]"}"#);
-        assert_eq!(shown_form(&form), "refresh_token=[struck out]");
+        let request =
+            Request::form("https://t/", vec![("refresh_token", Field::Secret(Secret::new("1//secret")))])
+                .secret_header("Authorization", "Bearer ya29.hush");
+        let body = br#"{"error_description":"unknown token 1//secret, Bearer ya29.hush"}"#;
+        let body = without_echo(body.to_vec(), &request);
+        assert_eq!(body, br#"{"error_description":"unknown token [struck out], [struck out]"}"#);
+        assert_eq!(
+            request.shown(),
+            "POST https://t/ [Authorization: [struck out]] refresh_token=[struck out]"
+        );
     }
 }

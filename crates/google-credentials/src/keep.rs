@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     AccessToken, ExposedFile, Failure, FailureKind, Grant, Source, World,
@@ -24,10 +24,38 @@ pub struct Keeping {
     pub name: String,
     /// Where its options stand in the configuration: `GoogleCloudPlatform.Accounts.hospital`.
     pub option_path: String,
+    /// Notified when the credential's file has new content; see [`watch_files`](crate::watch_files()).
+    pub changed: Arc<Notify>,
 }
 
-/// What is kept: nothing before the first token, and from then on the newest one.
-pub type Kept = Option<Grant>;
+/// What is kept.
+#[derive(Debug, Clone, Default)]
+pub enum Kept {
+    /// Nothing, before the first token.
+    #[default]
+    Nothing,
+    /// The newest token.
+    Token(Grant),
+    /// The newest token, whose time is over: there is no other.
+    Expired(Grant),
+}
+
+impl Kept {
+    /// The newest token, good or not.
+    pub fn grant(&self) -> Option<&Grant> {
+        match self {
+            Self::Nothing => None,
+            Self::Token(grant) | Self::Expired(grant) => Some(grant),
+        }
+    }
+
+    /// Whether there was a good token, which is expired now.
+    fn expire(&mut self) -> bool {
+        let Self::Token(grant) = self else { return false };
+        *self = Self::Expired(grant.clone());
+        true
+    }
+}
 
 /// Keeps a token fresh for ever; dropping the future ends it.
 ///
@@ -38,22 +66,27 @@ pub async fn keep(world: Arc<dyn World>, keeping: Keeping, kept: watch::Sender<K
     let now = world.now();
     let (mut state, mut action) = next(now, world.dice(), look_every, State::new(now), Event::Look);
     loop {
-        let token = || kept.borrow().as_ref().map(|grant| grant.token.clone());
+        let token = || kept.borrow().grant().map(|grant| grant.token.clone());
         let (event, failure) = match action {
-            Action::Wait(pause) => {
-                world.sleep(pause).await;
-                (Event::Look, None)
-            }
+            Action::Wait(pause) => tokio::select! {
+                () = world.sleep(pause) => (Event::Look, None),
+                () = keeping.changed.notified() => {
+                    tracing::info!("{}: the credential's file has new content", keeping.name);
+                    (Event::CredentialChanged, None)
+                }
+            },
             Action::TellExpired => {
                 log.expired(token().as_ref());
+                kept.send_if_modified(Kept::expire);
                 (Event::Look, None)
             }
             Action::Request => match keeping.source.fetch(&*world).await {
                 Ok(grant) => {
                     log.obtained(&grant, world.now());
                     let AccessToken { obtained_at, expires_at, .. } = grant.token;
-                    kept.send_replace(Some(grant));
-                    (Event::Obtained { obtained_at, expires_at }, None)
+                    let renewal = grant.renewal;
+                    kept.send_replace(Kept::Token(grant));
+                    (Event::Obtained { obtained_at, expires_at, renewal }, None)
                 }
                 Err(failure) => {
                     let Failure { kind, retry_after, throttled, .. } = failure;

@@ -10,9 +10,16 @@ use crate::FailureKind;
 
 /// The longest wait between two looks at the clock.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Long-lived tokens are renewed this long before they end: time for some twelve attempts at the slowest pace, and
-/// longer than the five minutes that Google's own caches keep a token.
+/// Long-lived tokens are renewed this long before they end, or a tenth of their life: time for some attempts even at the
+/// slowest pace.
 const LEAD: Duration = Duration::from_secs(300);
+/// A token that lives for two minutes or more is renewed while it is good for another minute, and a bit.
+const MINUTE_AND_A_BIT: Duration = Duration::from_secs(75);
+/// A metadata server gives the same token until five minutes before its end (four, where it serves functions): it is
+/// asked when it must have another, as Google's libraries do.
+const METADATA_SERVER_LEAD: Duration = Duration::from_secs(225);
+/// A metadata server that still gives the old token is not asked more often.
+const METADATA_SERVER_PAUSE: Duration = Duration::from_secs(10);
 /// The first pause after a transient failure is at most this long, and each next one at most twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// No pause after a transient failure is longer: an outage is over for us a minute after it is over.
@@ -48,17 +55,30 @@ enum Phase {
     Requesting,
 }
 
+/// When a token is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// In time before it ends.
+    BeforeExpiry,
+    /// When the metadata server, which gave it, has another.
+    MetadataServer,
+}
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// Nothing but time passing.
     Look,
+    /// The credential's file has new content.
+    CredentialChanged,
     /// The request under way brought a token.
     Obtained {
         /// The time from before the request.
         obtained_at: SystemTime,
         /// The token's end.
         expires_at: SystemTime,
+        /// When to renew it.
+        renewal: Renewal,
     },
     /// The request under way failed.
     Failed {
@@ -115,11 +135,11 @@ impl State {
 /// The next state, and what to do. `dice` is in `0.0..1.0`; `look_every` is the longest wait (at most a minute).
 pub fn next(now: SystemTime, dice: f64, look_every: Duration, state: State, event: Event) -> (State, Action) {
     let state = match (state.phase, event) {
-        (Phase::Requesting, Event::Look) => state,
-        (_, Event::Look) => return look(now, look_every, state),
-        (_, Event::Obtained { obtained_at, expires_at }) => {
+        (Phase::Requesting, Event::Look | Event::CredentialChanged) | (_, Event::Look) => state,
+        (_, Event::CredentialChanged) => State { phase: Phase::Waiting { since: now, until: now }, ..state },
+        (_, Event::Obtained { obtained_at, expires_at, renewal }) => {
             let life = Life { obtained_at, expires_at };
-            let until = refresh_at(life, dice).max(now + SHORTEST_PAUSE);
+            let until = refresh_at(life, renewal, now, dice).max(now + FIRST_PAUSE);
             State {
                 token: Some(life),
                 phase: Phase::Waiting { since: now, until },
@@ -138,12 +158,12 @@ pub fn next(now: SystemTime, dice: f64, look_every: Duration, state: State, even
 
 fn look(now: SystemTime, look_every: Duration, state: State) -> (State, Action) {
     let Phase::Waiting { since, until } = state.phase else {
-        return (state, Action::Wait(look_every.min(LONGEST_WAIT)));
+        return (state, Action::Wait(next_look(now, look_every)));
     };
     if now >= until || now < since {
         return (State { phase: Phase::Requesting, ..state }, Action::Request);
     }
-    let mut wait = until.duration_since(now).unwrap_or_default().min(look_every).min(LONGEST_WAIT);
+    let mut wait = until.duration_since(now).unwrap_or_default().min(next_look(now, look_every));
     if let Some(life) = state.token.filter(|_| !state.told_expired) {
         match life.expires_at.duration_since(now) {
             Ok(left) if !left.is_zero() => wait = wait.min(left),
@@ -153,12 +173,33 @@ fn look(now: SystemTime, look_every: Duration, state: State) -> (State, Action) 
     (state, Action::Wait(wait))
 }
 
-/// When a token is renewed: the lead before its end, or at half its life where that is later; earlier by a tenth of
-/// the lead at most, so that accounts which started together do not ask together.
-fn refresh_at(life: Life, dice: f64) -> SystemTime {
+/// How long until the next look without a reason: at the full minute (or whole multiple of `look_every`) of the wall
+/// clock, so that all accounts look at once and the thread wakes up once for all of them.
+fn next_look(now: SystemTime, look_every: Duration) -> Duration {
+    let every = look_every.clamp(FIRST_PAUSE, LONGEST_WAIT).as_millis();
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() % every;
+    Duration::from_millis(u64::try_from(every - since).unwrap_or(1000))
+}
+
+/// When a token is renewed: the lead before its end, or at half its life where that is later; and a little earlier by
+/// chance, so that accounts which started together do not ask together.
+fn refresh_at(life: Life, renewal: Renewal, now: SystemTime, dice: f64) -> SystemTime {
     let whole = life.expires_at.duration_since(life.obtained_at).unwrap_or_default();
-    let lead = LEAD.max(whole / 10).min(whole / 2);
-    life.expires_at - lead - lead.mul_f64(dice.clamp(0.0, 1.0) / 10.0)
+    let half = whole / 2;
+    let lead = match renewal {
+        Renewal::BeforeExpiry if whole >= 2 * LONGEST_WAIT => {
+            LEAD.max(whole / 10).min(half.max(MINUTE_AND_A_BIT))
+        }
+        Renewal::BeforeExpiry => half,
+        Renewal::MetadataServer => METADATA_SERVER_LEAD.min(half),
+    };
+    // The metadata server's jitter stays below the fifteen seconds after its latest change of tokens.
+    let (share, earliest) = match renewal {
+        Renewal::BeforeExpiry => (10.0, SystemTime::UNIX_EPOCH),
+        Renewal::MetadataServer => (25.0, now + METADATA_SERVER_PAUSE),
+    };
+    let jitter = lead.mul_f64(dice.clamp(0.0, 1.0) / share);
+    (life.expires_at - lead - jitter).max(earliest)
 }
 
 fn pause(

@@ -3,37 +3,54 @@
 //! Read top-down:
 //!
 //! 1. [`Credential`] is what the configuration asked for; [`Source`] turns it into an [`AccessToken`], one small file
-//!    a grant.
+//!    for each way to do that.
 //! 2. [`keeper`] decides when: a pure function of the time, a state and an event. [`keep`](crate::keep()) is the thin
 //!    task that obeys it and publishes what it has through a watch channel.
-//! 3. [`World`] is the one door to clock, dice, files and network, so that tests set the time instead of sleeping.
+//! 3. [`World`] is the one door to clock, dice, files, environment, programs and network, so that tests set the time instead of sleeping.
 //! 4. [`Failure`] is what went wrong, in Google's words, with the remedy; [`remedy`] holds the table of remedies.
 //!
 //! The crate knows nothing of Orthanc. A [`Secret`] cannot be printed.
 #![forbid(unsafe_code)]
 
+mod asking;
 mod authorized_user;
+mod aws;
+mod child;
 mod credential_file;
+mod default_credentials;
+mod described;
+mod executable;
+mod external_account;
 mod failure;
 mod http;
+mod impersonation;
 mod keep;
 pub mod keeper;
+mod metadata_server;
 pub mod remedy;
 mod secret;
 mod service_account;
 mod source;
 mod strike_out;
+mod subject_token;
 mod tls;
 mod token;
 mod transport;
+mod watch_files;
 mod world;
 
 pub use credential_file::ExposedFile;
+pub use executable::{Command, CommandOutput};
 pub use failure::{Failure, FailureKind};
-pub use http::{Field, HttpSettings, PeerVerification, Proxy, Request, Response, Verbosity};
+pub use http::{
+    Body, Field, HttpSettings, Method, PeerVerification, Proxy, Request, Response, Verbosity, Way,
+};
+pub use impersonation::Impersonation;
 pub use keep::{Keeping, Kept, keep};
+pub use keeper::Renewal;
 pub use secret::Secret;
-pub use source::{Credential, DEFAULT_SCOPE, DEFAULT_TOKEN_URI, Grant, Source};
+pub use source::{Credential, DEFAULT_SCOPE, DEFAULT_TOKEN_URI, DEFAULT_UNIVERSE_DOMAIN, Grant, Source};
 pub use token::AccessToken;
 pub use transport::{TransportError, TransportErrorKind};
+pub use watch_files::watch_files;
 pub use world::{BoxFuture, FileContent, Outside, World};

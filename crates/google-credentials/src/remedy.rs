@@ -49,6 +49,12 @@ pub const TOKEN_REFUSALS: &[Row] = &[
         remedy: "Google does not know this client_id and client_secret: take both from the file that holds the refresh_token" },
     Row { status: (400, 401), error: "unauthorized_client", words: "", kind: NeedsPerson,
         remedy: "the client may not use this grant: take client_id, client_secret and refresh_token from the same file" },
+    Row { status: (400, 400), error: "invalid_target", words: "", kind: NeedsPerson,
+        remedy: "the workload identity pool or its provider is unknown or disabled: compare `audience` in the credential's file with the provider in the console" },
+    Row { status: (400, 400), error: "invalid_request", words: "", kind: NeedsPerson,
+        remedy: "Google does not take what the credential's file asks for: create the file again (`gcloud iam workload-identity-pools create-cred-config`)" },
+    Row { status: (400, 401), error: "disabled_client", words: "", kind: NeedsPerson,
+        remedy: "the OAuth client was disabled: use another credential" },
     Row { status: (400, 401), error: "invalid_scope", words: "", kind: NeedsPerson,
         remedy: "the login was not given this scope: log in again with `gcloud auth application-default login`" },
     Row { status: (400, 499), error: "server_error", words: "", kind: Transient,
@@ -75,16 +81,76 @@ pub const TOKEN_REFUSALS: &[Row] = &[
         remedy: "this is no answer of a token endpoint: check TokenUri, and whether a proxy answers in Google's place" },
 ];
 
+/// The refusals of the IAM Service Account Credentials API, the most particular first. `{principal}` and `{target}` stand
+/// for who asks and whom it wants to be.
+#[rustfmt::skip]
+pub const IMPERSONATION_REFUSALS: &[Row] = &[
+    Row { status: (403, 403), error: "PERMISSION_DENIED", words: "iam.serviceAccounts.getAccessToken", kind: NeedsPerson,
+        remedy: "grant {principal} the role roles/iam.serviceAccountTokenCreator on {target}, and each delegate the same on the next one (`gcloud iam service-accounts add-iam-policy-binding`); it takes some minutes to come into force" },
+    Row { status: (403, 403), error: "PERMISSION_DENIED", words: "has not been used in project", kind: NeedsPerson,
+        remedy: "enable the IAM Service Account Credentials API at the address that Google names, and wait some minutes" },
+    Row { status: (403, 403), error: "PERMISSION_DENIED", words: "scopes", kind: NeedsPerson,
+        remedy: "the token of {principal} lacks a scope: give the machine, or the login, the scope https://www.googleapis.com/auth/cloud-platform" },
+    Row { status: (403, 403), error: "", words: "", kind: NeedsPerson,
+        remedy: "grant {principal} the role roles/iam.serviceAccountTokenCreator on {target}" },
+    Row { status: (404, 404), error: "NOT_FOUND", words: "", kind: NeedsPerson,
+        remedy: "there is no service account {target}: correct ImpersonateServiceAccount, or the credential's file" },
+    Row { status: (400, 400), error: "INVALID_ARGUMENT", words: "lifetime", kind: NeedsPerson,
+        remedy: "tokens of more than an hour need the organization policy iam.allowServiceAccountCredentialLifetimeExtension: ask for 3600 s in the credential's file" },
+    Row { status: (400, 400), error: "INVALID_ARGUMENT", words: "", kind: NeedsPerson,
+        remedy: "correct Scopes and ImpersonateServiceAccount, or the credential's file" },
+    Row { status: (401, 401), error: "", words: "", kind: Transient,
+        remedy: "the token of {principal} was not accepted; another is asked for" },
+    Row { status: (429, 429), error: "", words: "", kind: Transient,
+        remedy: "the quota of the IAM Service Account Credentials API is used up: if it lasts, look for other programs that use {target}" },
+    Row { status: (500, 599), error: "", words: "", kind: Transient,
+        remedy: "the trouble is on Google's side and usually short" },
+    Row { status: (0, 999), error: "", words: "", kind: Transient,
+        remedy: "this is no answer of Google's: check the address, and whether a proxy or captive portal answers in Google's place" },
+];
+
+/// Who a refusal is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Parties<'a> {
+    /// Who asks.
+    pub(crate) principal: Option<&'a str>,
+    /// Whom it wants to be.
+    pub(crate) target: Option<&'a str>,
+}
+
 /// What the token endpoint `url` meant by an answer other than 200 to a request sent at `sent_at`.
 pub(crate) fn of_refusal(url: &str, response: &Response, sent_at: SystemTime) -> Failure {
+    of_table(TOKEN_REFUSALS, url, response, sent_at, Parties::default())
+}
+
+/// What `generateAccessToken` at `url` meant by an answer other than 200.
+pub(crate) fn of_impersonation(
+    url: &str,
+    response: &Response,
+    sent_at: SystemTime,
+    parties: Parties<'_>,
+) -> Failure {
+    of_table(IMPERSONATION_REFUSALS, url, response, sent_at, parties)
+}
+
+fn of_table(
+    table: &'static [Row],
+    url: &str,
+    response: &Response,
+    sent_at: SystemTime,
+    parties: Parties<'_>,
+) -> Failure {
     let words = Words::read(&response.body);
     let status = response.status;
-    let row = TOKEN_REFUSALS.iter().find(|row| {
+    let row = table.iter().find(|row| {
         (row.status.0..=row.status.1).contains(&status)
             && (row.error.is_empty() || row.error == words.error || row.error == words.subtype)
             && words.description.contains(row.words)
     });
-    let (kind, mut remedy) = row.map_or((Transient, String::new()), |row| (row.kind, row.remedy.to_owned()));
+    let (kind, remedy) = row.map_or((Transient, ""), |row| (row.kind, row.remedy));
+    let principal = parties.principal.unwrap_or("whom the credential stands for");
+    let mut remedy = remedy.replace("{principal}", principal);
+    remedy = remedy.replace("{target}", parties.target.unwrap_or("the service account"));
     if row.is_some_and(|row| row.words == "reasonable timeframe")
         && let Some(off) = clock_error(response, sent_at)
     {

@@ -9,10 +9,11 @@ use ring::{
     signature::{RSA_PKCS1_SHA256, RsaKeyPair},
 };
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    Failure, FailureKind, Field, Secret, credential_file::CredentialFile, source::DEFAULT_TOKEN_URI,
+    AccessToken, Failure, FailureKind, Field, Secret, credential_file::CredentialFile,
+    source::DEFAULT_TOKEN_URI,
 };
 
 /// The longest that Google lets an assertion live.
@@ -29,7 +30,7 @@ pub(crate) struct ServiceAccountKey {
 }
 
 impl ServiceAccountKey {
-    pub(crate) fn read(file: &CredentialFile<'_>) -> Result<Self, Failure> {
+    pub(crate) fn read(file: &CredentialFile) -> Result<Self, Failure> {
         Ok(Self {
             client_email: file.mandatory("client_email")?.to_owned(),
             private_key_id: file.mandatory("private_key_id")?.to_owned(),
@@ -49,23 +50,36 @@ impl ServiceAccountKey {
         ])
     }
 
-    /// The signed assertion (RFC 7515 section 7.1, RFC 7523 section 3).
+    /// A token that the service account signs itself, which asks no token endpoint (AIP-4111, with scopes).
+    pub(crate) fn self_signed(&self, scopes: &str, now: SystemTime) -> Result<AccessToken, Failure> {
+        let (issued_at, expires_at) = lifetime(now);
+        let value = self.signed(&json!({
+            "iss": self.client_email,
+            "sub": self.client_email,
+            "scope": scopes,
+            "iat": issued_at,
+            "exp": expires_at,
+        }))?;
+        Ok(AccessToken { value, obtained_at: now, expires_at: now + ASSERTION_LIFETIME - CLOCK_TOLERANCE })
+    }
+
+    /// The signed assertion (RFC 7523 section 3).
     fn assertion(&self, scopes: &str, now: SystemTime) -> Result<Secret, Failure> {
-        let issued_at = now
-            .checked_sub(CLOCK_TOLERANCE)
-            .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
-            .unwrap_or_default()
-            .as_secs();
-        let header = json!({"alg": "RS256", "typ": "JWT", "kid": self.private_key_id});
+        let (issued_at, expires_at) = lifetime(now);
         // The audience is the endpoint that the key's file names, not the way that the request takes to it.
-        let claims = json!({
+        self.signed(&json!({
             "iss": self.client_email,
             "scope": scopes,
             "aud": self.token_uri.as_deref().unwrap_or(DEFAULT_TOKEN_URI),
             "iat": issued_at,
-            "exp": issued_at + ASSERTION_LIFETIME.as_secs(),
-        });
-        let mut token = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+            "exp": expires_at,
+        }))
+    }
+
+    /// The claims as a signed token (RFC 7515 section 7.1).
+    fn signed(&self, claims: &Value) -> Result<Secret, Failure> {
+        let header = json!({"alg": "RS256", "typ": "JWT", "kid": self.private_key_id});
+        let mut token = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
         let mut signature = vec![0; self.key.public().modulus_len()];
         self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), token.as_bytes(), &mut signature).map_err(
             |ring::error::Unspecified| {
@@ -77,6 +91,14 @@ impl ServiceAccountKey {
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(Secret::new(token))
     }
+}
+
+/// When an assertion made `now` begins and ends, in seconds since 1970.
+fn lifetime(now: SystemTime) -> (u64, u64) {
+    let issued_at = now.checked_sub(CLOCK_TOLERANCE);
+    let issued_at = issued_at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let issued_at = issued_at.unwrap_or_default().as_secs();
+    (issued_at, issued_at + ASSERTION_LIFETIME.as_secs())
 }
 
 /// Why ring does not take a key, for people.

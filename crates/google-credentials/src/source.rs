@@ -1,23 +1,29 @@
-//! Where tokens come from: what was asked for, and one request to obtain it.
+//! Where tokens come from: what was asked for, and one attempt to obtain it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
-    AccessToken, Failure, Request, Secret, World,
+    AccessToken, Failure, FailureKind, Secret, World,
+    asking::Asking,
     authorized_user::AuthorizedUser,
     credential_file::{CredentialFile, ExposedFile},
-    remedy,
+    default_credentials::{self, Found},
+    described::Described,
+    impersonation::{self, DEFAULT_IAM_URI, Impersonation, impersonate},
+    keeper::Renewal,
+    metadata_server,
     service_account::ServiceAccountKey,
-    token,
 };
 
 /// Google's token endpoint (AIP-4112).
 pub const DEFAULT_TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// Reaches every Google Cloud API that IAM allows; what the C++ plugin asked for.
 pub const DEFAULT_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// The domain of Google's own cloud; the sovereign ones have others.
+pub const DEFAULT_UNIVERSE_DOMAIN: &str = "googleapis.com";
 
 /// The credential that the configuration names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// `ServiceAccountFile`: a JSON key (AIP-4112).
     ServiceAccountFile(PathBuf),
@@ -32,15 +38,31 @@ pub enum Credential {
         /// Stands for the login.
         refresh_token: Secret,
     },
+    /// `CredentialsFile`: the JSON of a credential of any type.
+    CredentialsFile(PathBuf),
+    /// `ApplicationDefaultCredentials`: what Google's own programs find (AIP-4110).
+    ApplicationDefault,
+    /// `MetadataServer`: the service account of this machine, the default one or the one of that e-mail address.
+    MetadataServer(Option<String>),
 }
 
-/// A credential with the way to turn it into tokens. Files are read at every request, so that a new one is noticed.
+/// A credential with the way to turn it into tokens. Files are read at every attempt, so that a new one is noticed.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// Who asks.
     pub credential: Credential,
-    /// Where to, instead of the `token_uri` of the credential's file or Google's.
+    /// `TokenUri`: where to, instead of the `token_uri` of the credential's file or Google's.
     pub token_uri: Option<String>,
+    /// `Scopes`; where there is none, [`DEFAULT_SCOPE`].
+    pub scopes: Option<Vec<String>>,
+    /// `ImpersonateServiceAccount`.
+    pub impersonation: Option<Impersonation>,
+    /// `IamUri`: the root of the IAM Service Account Credentials API, ending with a slash, instead of Google's.
+    pub iam_uri: Option<String>,
+    /// `QuotaProject`.
+    pub quota_project: Option<String>,
+    /// `UniverseDomain`.
+    pub universe_domain: Option<String>,
 }
 
 /// A token, and what was learned with it.
@@ -48,47 +70,78 @@ pub struct Source {
 pub struct Grant {
     /// The token.
     pub token: AccessToken,
-    /// The project to bill (`quota_project_id`), sent to Google as `X-Goog-User-Project` (AIP-4113).
+    /// Whom it stands for, where that is known: a service account's e-mail address, or a federated audience.
+    pub principal: Option<String>,
+    /// The project to bill, sent to Google as `X-Goog-User-Project` (AIP-4113).
     pub quota_project: Option<String>,
+    /// The universe that the credential belongs to.
+    pub universe_domain: String,
     /// The file that holds the credential, if every user of the machine may read it.
     pub exposed: Option<ExposedFile>,
+    /// When the token is renewed.
+    pub renewal: Renewal,
 }
 
 impl Source {
+    /// A source that asks Google for a token of the default scope.
+    pub fn of(credential: Credential) -> Self {
+        Self {
+            credential,
+            token_uri: None,
+            scopes: None,
+            impersonation: None,
+            iam_uri: None,
+            quota_project: None,
+            universe_domain: None,
+        }
+    }
+
     /// Asks for a token once.
     ///
     /// # Errors
     /// What stood in the way, with its remedy. Never ends anything: the next call starts afresh.
     pub async fn fetch(&self, world: &dyn World) -> Result<Grant, Failure> {
-        let prepared = self.prepare(world)?;
-        let sent_at = world.now();
-        let url = &prepared.request.url;
-        let response =
-            world.send(&prepared.request).await.map_err(|error| remedy::of_transport(url, &error))?;
-        Ok(Grant {
-            token: token::read_answer(url, &response, sent_at)?,
-            quota_project: prepared.quota_project,
-            exposed: prepared.exposed,
-        })
+        let wanted = self.scopes.clone().unwrap_or_else(|| vec![DEFAULT_SCOPE.to_owned()]);
+        let to_impersonate = [DEFAULT_SCOPE.to_owned()];
+        let scopes = if self.impersonation.is_some() { &to_impersonate[..] } else { &wanted };
+        let asking = Asking { world, scopes, token_uri: self.token_uri.as_deref() };
+        let mut grant = self.fetch_base(&asking).await?;
+        if let Some(impersonation) = &self.impersonation {
+            let asking = Asking { scopes: &wanted, ..asking };
+            grant = self.impersonated(&asking, grant, impersonation).await?;
+        }
+        let of_environment = || world.env("GOOGLE_CLOUD_QUOTA_PROJECT").filter(|project| !project.is_empty());
+        grant.quota_project = self.quota_project.clone().or(grant.quota_project).or_else(of_environment);
+        Ok(grant)
     }
 
-    fn prepare(&self, world: &dyn World) -> Result<Prepared, Failure> {
+    /// The files that hold the credential: new content in one of them is a reason to ask at once.
+    pub fn files(&self, world: &dyn World) -> Vec<PathBuf> {
+        match &self.credential {
+            Credential::ServiceAccountFile(path)
+            | Credential::AuthorizedUserFile(path)
+            | Credential::CredentialsFile(path) => vec![path.clone()],
+            Credential::ApplicationDefault => default_credentials::candidates(world),
+            Credential::AuthorizedUser { .. } | Credential::MetadataServer(_) => Vec::new(),
+        }
+    }
+
+    async fn fetch_base(&self, asking: &Asking<'_>) -> Result<Grant, Failure> {
+        const DEFAULT: &str = "ApplicationDefaultCredentials";
         match &self.credential {
             Credential::ServiceAccountFile(path) => {
-                let file = CredentialFile::read(world, "ServiceAccountFile", path, "service_account")?;
-                let key = ServiceAccountKey::read(&file)?;
-                let form = key.form(DEFAULT_SCOPE, world.now())?;
-                Ok(Prepared {
-                    request: Request { url: self.url(key.token_uri), form },
-                    quota_project: None,
-                    exposed: file.exposed(),
-                })
+                let file = CredentialFile::read(asking.world, "ServiceAccountFile", path).await?;
+                file.expect_type("service_account")?;
+                let key = Described::ServiceAccount(Box::new(ServiceAccountKey::read(&file)?));
+                self.fetch_described(asking, &file, &key).await
             }
             Credential::AuthorizedUserFile(path) => {
-                let file = CredentialFile::read(world, "AuthorizedUserFile", path, "authorized_user")?;
-                let user = AuthorizedUser::read(&file)?;
-                Ok(self.prepare_user(user, file.exposed()))
+                let file = CredentialFile::read(asking.world, "AuthorizedUserFile", path).await?;
+                file.expect_type("authorized_user")?;
+                let user = Described::AuthorizedUser(AuthorizedUser::read(&file)?);
+                self.fetch_described(asking, &file, &user).await
             }
+            Credential::CredentialsFile(path) => self.fetch_file(asking, "CredentialsFile", path).await,
             Credential::AuthorizedUser { client_id, client_secret, refresh_token } => {
                 let user = AuthorizedUser {
                     client_id: client_id.clone(),
@@ -97,27 +150,111 @@ impl Source {
                     token_uri: None,
                     quota_project: None,
                 };
-                Ok(self.prepare_user(user, None))
+                let token = Described::AuthorizedUser(user).fetch(asking, false).await?;
+                Ok(self.grant(token, None))
+            }
+            Credential::ApplicationDefault => match default_credentials::find(asking.world) {
+                Found::Named(path) | Found::WellKnown(path) => self.fetch_file(asking, DEFAULT, &path).await,
+                Found::Nothing(well_known) => {
+                    let outcome = self.fetch_from_metadata_server(asking, None).await;
+                    outcome.map_err(|failure| nothing_found(&failure, DEFAULT, well_known.as_deref()))
+                }
+            },
+            Credential::MetadataServer(account) => {
+                self.fetch_from_metadata_server(asking, account.as_deref()).await
             }
         }
     }
 
-    fn prepare_user(&self, user: AuthorizedUser, exposed: Option<ExposedFile>) -> Prepared {
-        let form = user.form();
-        Prepared {
-            request: Request { url: self.url(user.token_uri), form },
-            quota_project: user.quota_project,
-            exposed,
-        }
+    async fn fetch_file(
+        &self,
+        asking: &Asking<'_>,
+        option: &'static str,
+        path: &Path,
+    ) -> Result<Grant, Failure> {
+        let file = CredentialFile::read(asking.world, option, path).await?;
+        let described = Described::read(&file)?;
+        self.fetch_described(asking, &file, &described).await
     }
 
-    fn url(&self, of_file: Option<String>) -> String {
-        self.token_uri.clone().or(of_file).unwrap_or_else(|| DEFAULT_TOKEN_URI.to_owned())
+    async fn fetch_described(
+        &self,
+        asking: &Asking<'_>,
+        file: &CredentialFile,
+        described: &Described,
+    ) -> Result<Grant, Failure> {
+        let of_file = file.optional("universe_domain")?;
+        let universe_domain = of_file.or(self.universe_domain.as_deref()).unwrap_or(DEFAULT_UNIVERSE_DOMAIN);
+        // Google's libraries ask no token endpoint outside googleapis.com: service accounts sign for themselves there.
+        let self_signed = universe_domain != DEFAULT_UNIVERSE_DOMAIN && self.token_uri.is_none();
+        let token = described.fetch(asking, self_signed).await?;
+        Ok(Grant {
+            principal: described.principal().map(str::to_owned),
+            quota_project: described.quota_project().map(str::to_owned),
+            exposed: file.exposed(),
+            ..self.grant(token, of_file)
+        })
+    }
+
+    async fn fetch_from_metadata_server(
+        &self,
+        asking: &Asking<'_>,
+        account: Option<&str>,
+    ) -> Result<Grant, Failure> {
+        let scopes = if self.impersonation.is_some() { None } else { self.scopes.as_deref() };
+        let token = metadata_server::token(asking, account, scopes).await?;
+        let principal = account.map(str::to_owned);
+        Ok(Grant { principal, renewal: Renewal::MetadataServer, ..self.grant(token, None) })
+    }
+
+    async fn impersonated(
+        &self,
+        asking: &Asking<'_>,
+        base: Grant,
+        impersonation: &Impersonation,
+    ) -> Result<Grant, Failure> {
+        let of_universe = || match base.universe_domain.as_str() {
+            DEFAULT_UNIVERSE_DOMAIN => DEFAULT_IAM_URI.to_owned(),
+            other => format!("https://iamcredentials.{other}/"),
+        };
+        let url = impersonation.url(&self.iam_uri.clone().unwrap_or_else(of_universe));
+        let (source, principal) = (&base.token.value, base.principal.as_deref());
+        let delegates = &impersonation.delegates;
+        let token = impersonate(asking, source, principal, &url, delegates, impersonation::LIFETIME).await?;
+        Ok(Grant {
+            token,
+            principal: Some(impersonation.target.clone()),
+            renewal: Renewal::BeforeExpiry,
+            ..base
+        })
+    }
+
+    fn grant(&self, token: AccessToken, universe_of_file: Option<&str>) -> Grant {
+        let universe_domain = universe_of_file.or(self.universe_domain.as_deref());
+        Grant {
+            token,
+            principal: None,
+            quota_project: None,
+            universe_domain: universe_domain.unwrap_or(DEFAULT_UNIVERSE_DOMAIN).to_owned(),
+            exposed: None,
+            renewal: Renewal::BeforeExpiry,
+        }
     }
 }
 
-struct Prepared {
-    request: Request,
-    quota_project: Option<String>,
-    exposed: Option<ExposedFile>,
+/// The search of AIP-4110 came to its end.
+fn nothing_found(failure: &Failure, option: &'static str, well_known: Option<&Path>) -> Failure {
+    if failure.kind == FailureKind::NeedsPerson {
+        return Failure { option: Some(option), ..failure.clone() };
+    }
+    let looked = match well_known {
+        Some(path) => format!("{} is not there", path.display()),
+        None => "there is no home folder to look for gcloud's file".to_owned(),
+    };
+    Failure {
+        option: Some(option),
+        cause: format!("GOOGLE_APPLICATION_CREDENTIALS is not set, {looked}, and {}", failure.cause),
+        remedy: "set GOOGLE_APPLICATION_CREDENTIALS for Orthanc, or run `gcloud auth application-default login` as the user that runs Orthanc, or run Orthanc on Google Cloud".to_owned(),
+        ..failure.clone()
+    }
 }

@@ -37,6 +37,14 @@ pub(crate) fn client_config(settings: &HttpSettings) -> Result<ClientConfig, Tra
         .with_no_client_auth())
 }
 
+/// For connections without TLS: no server is trusted, and no CA file is read.
+pub(crate) fn no_servers() -> Result<ClientConfig, TransportError> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(error.to_string(), TRY_AGAIN))?;
+    Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 fn verifier(
     settings: &HttpSettings,
     provider: &Arc<CryptoProvider>,

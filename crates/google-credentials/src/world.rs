@@ -10,7 +10,8 @@ use std::{
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::{
-    TransportError,
+    TransportError, child,
+    executable::{Command, CommandOutput},
     http::{Http, HttpSettings, Request, Response},
 };
 
@@ -30,6 +31,15 @@ pub trait World: Send + Sync {
     /// # Errors
     /// Whatever the operating system says, and `InvalidInput` for what is no regular file or too large.
     fn read_file(&self, path: &Path) -> io::Result<FileContent>;
+
+    /// A variable of the environment; `None` where it is not set or no text.
+    fn env(&self, name: &str) -> Option<String>;
+
+    /// Runs a program and reads what it prints; it is killed at its time limit, and when the future is dropped.
+    ///
+    /// # Errors
+    /// It cannot be started, or took too long.
+    fn run<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, io::Result<CommandOutput>>;
 
     /// Sends a request and reads its answer whole, within the time limit of the settings.
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, TransportError>>;
@@ -88,6 +98,15 @@ impl World for Outside {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is larger than 1 MiB"));
         }
         Ok(FileContent { bytes: fs::read(path)?, readable_by_others: readable_by_others(&metadata) })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the door that the ban leads to")]
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn run<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, io::Result<CommandOutput>> {
+        Box::pin(child::run(command))
     }
 
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, TransportError>> {

@@ -4,6 +4,7 @@
 //! Nothing here fails: a mistake costs an account or an option, and is a [`Finding`] for the log.
 
 mod account;
+mod credential;
 mod section;
 
 use std::{path::PathBuf, time::Duration};
@@ -13,12 +14,12 @@ use serde_json::{Map, Value};
 
 pub use account::{Account, KEYS as ACCOUNT_KEYS};
 pub use section::{Finding, Severity};
-use section::{Findings, Section};
+use section::{Findings, Section, Wrong};
 
 /// The plugin's section of Orthanc's configuration.
 pub const SECTION: &str = "GoogleCloudPlatform";
 /// Its keys; the README's table holds the same ones.
-pub const KEYS: [&str; 5] = ["Accounts", "BaseUrl", "RefreshInterval", "Timeout", "TokenUri"];
+pub const KEYS: [&str; 6] = ["Accounts", "BaseUrl", "IamUri", "RefreshInterval", "Timeout", "TokenUri"];
 
 /// The Healthcare API that the C++ plugin used: what worked goes on to work.
 const BASE_URL: &str = "https://healthcare.googleapis.com/v1beta1/";
@@ -61,8 +62,9 @@ impl Default for Configuration {
 
 /// What the accounts share.
 struct Shared {
-    base_url: Option<String>,
+    base_url: Result<Option<String>, Wrong>,
     token_uri: Option<String>,
+    iam_uri: Option<String>,
     /// Orthanc's `HttpTimeout`.
     http_timeout: Option<u64>,
     /// `DicomWeb.Servers`.
@@ -96,7 +98,8 @@ pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
     };
     let shared = Shared {
         base_url: base_url(&mut section),
-        token_uri: account::token_uri(&mut section),
+        token_uri: account::uri(&mut section, "TokenUri").unwrap_or_default(),
+        iam_uri: account::uri(&mut section, "IamUri").unwrap_or_default(),
         http_timeout: document.get("HttpTimeout").and_then(Value::as_u64),
         servers: object(dicomweb.get("Servers")),
     };
@@ -139,22 +142,21 @@ fn plugin_section(document: &Map<String, Value>, findings: &mut Findings) -> Map
     })
 }
 
-/// The Healthcare API's root, with its last slash; `None` where it is wrong, because then every account is.
-fn base_url(section: &mut Section<'_, '_>) -> Option<String> {
-    let Ok(written) = section.string("BaseUrl", &format!("use {BASE_URL}")) else { return None };
-    let Some(written) = written else { return Some(BASE_URL.to_owned()) };
+/// The Healthcare API's root, with its last slash; where it is wrong, every account is.
+fn base_url(section: &mut Section<'_, '_>) -> Result<Option<String>, Wrong> {
+    let Some(written) = section.string("BaseUrl", &format!("use {BASE_URL}"))? else { return Ok(None) };
     let is_root = url::Url::parse(&written).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
     });
     if !is_root {
         section.error("BaseUrl", &format!("`{written}` is no address of an HTTP API; use {BASE_URL}"));
-        return None;
+        return Err(Wrong);
     }
     if written.ends_with('/') {
-        return Some(written);
+        return Ok(Some(written));
     }
     section.warn("BaseUrl", &format!("lacks its last slash; `{written}/` is used"));
-    Some(format!("{written}/"))
+    Ok(Some(format!("{written}/")))
 }
 
 fn http(document: &Map<String, Value>, timeout: Duration) -> HttpSettings {

@@ -61,6 +61,13 @@ impl Publication {
         self.set(account, Standing::Wanted);
     }
 
+    /// The account's token has expired, which its server has to show; what a user has deleted stays away.
+    pub fn expired(&mut self, account: usize) {
+        if self.standings.get(account).is_some_and(|standing| *standing != Standing::Absent) {
+            self.set(account, Standing::Wanted);
+        }
+    }
+
     /// The accounts whose server has to be given now.
     pub fn wanted(&self) -> Vec<usize> {
         self.at(Standing::Wanted)

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use google_credentials::{Grant, Kept, World};
+use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Kept, World};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -61,9 +61,9 @@ impl Publisher {
             tokio::select! {
                 token = tokens.recv() => match token {
                     Some(account) => {
-                        self.publication.token(account);
+                        self.changed(account);
                         while let Ok(account) = tokens.try_recv() {
-                            self.publication.token(account);
+                            self.changed(account);
                         }
                     }
                     // The keepers are gone, so the plugin is stopping.
@@ -95,10 +95,18 @@ impl Publisher {
         }
     }
 
+    fn changed(&mut self, account: usize) {
+        let expired = |entry: &Entry| matches!(*entry.kept.borrow(), Kept::Expired(_));
+        if self.accounts.get(account).is_some_and(expired) {
+            self.publication.expired(account);
+        } else {
+            self.publication.token(account);
+        }
+    }
+
     fn give(&mut self, account: usize) {
         let Some(entry) = self.accounts.get_mut(account) else { return };
-        let Some(Grant { token, quota_project, .. }) = entry.kept.borrow().clone() else { return };
-        let server = entry.account.server(&token.value, quota_project.as_deref());
+        let server = entry.account.server(&entry.kept.borrow());
         match self.dicomweb.publish(&entry.account.name, &server) {
             Ok(()) => {
                 entry.trouble = None;
@@ -153,12 +161,17 @@ impl Publisher {
 
 impl Entry {
     fn tell(&mut self, seen: Seen) {
-        let Account { name, url, .. } = &self.account;
+        let Account { name, .. } = &self.account;
         let title = self.account.title();
         match seen {
             Seen::Holds if !self.announced => {
                 self.announced = true;
+                let universe = self.kept.borrow().grant().map(|grant| grant.universe_domain.clone());
+                let url = self.account.url(universe.as_deref().unwrap_or(DEFAULT_UNIVERSE_DOMAIN));
                 tracing::warn!("{title}: ready, as DICOMweb server \"{name}\" for {url}");
+            }
+            Seen::Holds if matches!(*self.kept.borrow(), Kept::Expired(_)) => {
+                tracing::info!("{title}: its server holds no token now");
             }
             Seen::Holds => tracing::info!("{title}: its server has the new token"),
             Seen::Gone => tracing::info!(

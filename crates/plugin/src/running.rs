@@ -5,10 +5,10 @@
 
 use std::{io, sync::Arc, thread, time::Duration};
 
-use google_credentials::{Keeping, Kept, Outside, World, keep};
+use google_credentials::{Keeping, Kept, Outside, World, keep, watch_files};
 use orthanc_sdk::Host;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -73,18 +73,29 @@ async fn run(host: &Host, configuration: Configuration, stopped: oneshot::Receiv
     let (new_tokens, mut tokens) = mpsc::unbounded_channel();
     let mut keepers = JoinSet::new();
     let mut kept_accounts = Vec::new();
+    let mut watched = Vec::new();
     for (index, account) in accounts.into_iter().enumerate() {
-        let (sender, kept) = watch::channel(None);
-        let keeping = Keeping {
-            source: account.source.clone(),
-            look_every,
-            name: account.title(),
-            option_path: account.option_path(),
-        };
-        keepers.spawn(keep_for_ever(Arc::clone(&world), keeping, sender));
-        keepers.spawn(announce(index, kept.clone(), new_tokens.clone()));
+        let (sender, kept) = watch::channel(Kept::Nothing);
+        match &account.source {
+            // Nothing to wait for: the server takes requests without a token.
+            None => drop(new_tokens.send(index)),
+            Some(source) => {
+                let changed = Arc::new(Notify::new());
+                watched.push((source.clone(), Arc::clone(&changed)));
+                let keeping = Keeping {
+                    source: source.clone(),
+                    look_every,
+                    name: account.title(),
+                    option_path: account.option_path(),
+                    changed,
+                };
+                keepers.spawn(keep_for_ever(Arc::clone(&world), keeping, sender));
+                keepers.spawn(announce(index, kept.clone(), new_tokens.clone()));
+            }
+        }
         kept_accounts.push((account, kept));
     }
+    keepers.spawn(watch_files(Arc::clone(&world), watched));
     let mut publisher = Publisher::new(dicomweb, world, look_every, kept_accounts);
     tokio::select! {
         // Sent or dropped: either way the plugin stops.

@@ -120,10 +120,11 @@ fn the_examples_are_accepted_without_a_word() {
         let (configuration, findings) = configuration::read(&document.to_string());
         assert_eq!(findings, [], "{example}");
         let [account] = configuration.accounts.as_slice() else { panic!("one account expected: {example}") };
-        credentials.push(match account.source.credential {
-            Credential::ServiceAccountFile(_) => "service account",
-            Credential::AuthorizedUserFile(_) => "user file",
-            Credential::AuthorizedUser { .. } => "user strings",
+        credentials.push(match account.source.as_ref().map(|source| &source.credential) {
+            Some(Credential::ServiceAccountFile(_)) => "service account",
+            Some(Credential::AuthorizedUserFile(_)) => "user file",
+            Some(Credential::AuthorizedUser { .. }) => "user strings",
+            _ => "another",
         });
     }
     for kind in ["service account", "user file", "user strings"] {

@@ -9,7 +9,7 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn obtained(from: u64, life: u64) -> Event {
-    Event::Obtained { obtained_at: at(from), expires_at: at(from + life) }
+    Event::Obtained { obtained_at: at(from), expires_at: at(from + life), renewal: Renewal::BeforeExpiry }
 }
 
 fn with_token(life: u64, dice: f64) -> (State, Action) {
@@ -81,7 +81,8 @@ fn the_end_of_a_token_is_told_once() {
     let (state, action) = next(at(30), 0.0, MINUTE, state, Event::Look);
     assert_eq!(action, Action::TellExpired);
     let (_, action) = next(at(30), 0.0, MINUTE, state, Event::Look);
-    assert_eq!(action, Action::Wait(MINUTE));
+    // Until the full minute.
+    assert_eq!(action, Action::Wait(Duration::from_secs(30)));
 }
 
 #[derive(Debug, Clone)]
@@ -132,6 +133,7 @@ proptest! {
                 (Turn::Token(life), Action::Request) => Event::Obtained {
                     obtained_at: now,
                     expires_at: now + Duration::from_secs(life),
+                    renewal: if life % 2 == 0 { Renewal::BeforeExpiry } else { Renewal::MetadataServer },
                 },
                 (Turn::Fail(kind, wish, throttled), Action::Request) => {
                     Event::Failed { kind, retry_after: wish.map(Duration::from_secs), throttled }
@@ -151,20 +153,108 @@ proptest! {
         }
     }
 
-    /// With a server that always answers, no moment of a token's life ends without the next one being there.
+    /// With a server that answers within ten seconds, what is published is good for another minute at every moment, unless
+    /// tokens do not live for two; and no token expires.
     #[test]
-    fn a_healthy_server_means_no_expired_token(life in 2_u64..50_000, dice in 0.0_f64..1.0, look in 1_u64..100) {
-        let look = Duration::from_secs(look);
+    fn a_healthy_server_means_a_good_token_at_every_moment(
+        life in 30_u64..50_000, dice in 0.0_f64..1.0, look in 1_u64..100, latency in 0_u64..10,
+    ) {
+        let (life, look) = (Duration::from_secs(life), Duration::from_secs(look));
+        let latency = Duration::from_secs(latency).min(life / 4);
         let mut now = at(0);
+        let mut published = None;
         let (mut state, mut action) = next(now, dice, look, State::new(now), Event::Look);
         for _ in 0..500 {
             let event = match action {
-                Action::Request => Event::Obtained { obtained_at: now, expires_at: now + Duration::from_secs(life) },
+                Action::Request => {
+                    let obtained_at = now;
+                    now += latency;
+                    let expires_at = obtained_at + life;
+                    if let Some(end) = published {
+                        let left: Duration = now.max(end).duration_since(now).unwrap();
+                        let least = if life >= 2 * MINUTE { MINUTE } else { Duration::from_secs(1) };
+                        prop_assert!(left >= least, "{left:?} left of {life:?}");
+                    }
+                    published = Some(expires_at);
+                    Event::Obtained { obtained_at, expires_at, renewal: Renewal::BeforeExpiry }
+                }
                 Action::Wait(pause) => { now += pause; Event::Look }
                 Action::TellExpired => panic!("a token expired"),
             };
             (state, action) = next(now, dice, look, state, event);
         }
         prop_assert!(state.failures() == 0);
+    }
+
+    /// A metadata server gives the same token until `margin` before its end; it is asked but a few times a life, and no
+    /// token expires.
+    #[test]
+    fn a_metadata_server_is_not_spun_upon(dice in 0.0_f64..1.0, look in 1_u64..100, margin in 240_u64..301, age in 0_u64..3500) {
+        let look = Duration::from_secs(look);
+        let life = Duration::from_secs(3600);
+        let mut now = at(0);
+        // The token that the server has when we come.
+        let mut end = at(0) + life - Duration::from_secs(age);
+        let (mut state, mut action) = next(now, dice, look, State::new(now), Event::Look);
+        let (mut requests, start) = (0_u32, now);
+        while now < start + 10 * life {
+            let event = match action {
+                Action::Request => {
+                    requests += 1;
+                    if end.duration_since(now).unwrap_or_default() <= Duration::from_secs(margin) {
+                        end = now + life;
+                    }
+                    Event::Obtained { obtained_at: now, expires_at: end, renewal: Renewal::MetadataServer }
+                }
+                Action::Wait(pause) => { now += pause; Event::Look }
+                Action::TellExpired => panic!("a token expired"),
+            };
+            (state, action) = next(now, dice, look, state, event);
+        }
+        prop_assert!(requests <= 14, "{requests} requests in ten lives");
+    }
+
+    /// An outage of any length ends within a minute of its end, whatever the failures were that need no person.
+    #[test]
+    fn an_outage_is_over_a_minute_after_its_end(failures in 1_u32..200, dice in 0.0_f64..1.0, life in prop::option::of(30_u64..5000)) {
+        let mut now = at(0);
+        let (mut state, mut action) = next(now, dice, MINUTE, State::new(now), Event::Look);
+        if let Some(life) = life {
+            (state, action) = next(now, dice, MINUTE, state, obtained(0, life));
+        }
+        let mut failed = 0;
+        let mut ended = None;
+        loop {
+            let event = match action {
+                Action::Request if failed < failures => {
+                    failed += 1;
+                    Event::Failed { kind: FailureKind::Transient, retry_after: None, throttled: false }
+                }
+                Action::Request => break,
+                Action::Wait(pause) => { now += pause; Event::Look }
+                Action::TellExpired => Event::Look,
+            };
+            if failed == failures {
+                ended.get_or_insert(now);
+            }
+            (state, action) = next(now, dice, MINUTE, state, event);
+        }
+        let healed = now.duration_since(ended.unwrap_or(now)).unwrap();
+        prop_assert!(healed <= MINUTE, "{healed:?}");
+        prop_assert!(state.failures() == failures);
+    }
+
+    /// New content of the credential's file is a reason to ask at once, whatever the state.
+    #[test]
+    fn a_changed_credential_is_used_at_once(dice in 0.0_f64..1.0, life in 30_u64..5000, fails in any::<bool>()) {
+        let (requesting, _) = next(at(0), dice, MINUTE, State::new(at(0)), Event::Look);
+        let event = if fails {
+            Event::Failed { kind: FailureKind::NeedsPerson, retry_after: None, throttled: false }
+        } else {
+            obtained(0, life)
+        };
+        let (state, _) = next(at(0), dice, MINUTE, requesting, event);
+        let (_, action) = next(at(1), dice, MINUTE, state, Event::CredentialChanged);
+        prop_assert_eq!(action, Action::Request);
     }
 }

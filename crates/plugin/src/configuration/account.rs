@@ -1,28 +1,36 @@
 //! One account: which store, which credential, and the DICOMweb server that it becomes.
 
-use std::path::PathBuf;
-
-use google_credentials::{Credential, Secret, Source};
+use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Kept, Source};
 use serde_json::{Map, Value, json};
 
 use super::{
     LONGEST, SECTION, Shared,
+    credential::source,
     section::{Findings, Section, Wrong},
 };
 
 /// An account's keys; the README's table holds the same ones.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 20] = [
+    "AccessToken",
+    "ApplicationDefaultCredentials",
     "AuthorizedUserClientId",
     "AuthorizedUserClientSecret",
     "AuthorizedUserFile",
     "AuthorizedUserRefreshToken",
+    "CredentialsFile",
     "Dataset",
     "DicomStore",
     "HttpTimeout",
+    "IamUri",
+    "ImpersonateServiceAccount",
     "Location",
+    "MetadataServer",
     "Project",
+    "QuotaProject",
+    "Scopes",
     "ServiceAccountFile",
     "TokenUri",
+    "UniverseDomain",
 ];
 /// Published unless something else is configured: without it every transfer ends after Orthanc's 60 s.
 const HTTP_TIMEOUT: u64 = 3600;
@@ -34,10 +42,12 @@ const SHORT_TIMEOUT: u64 = 60;
 pub struct Account {
     /// The account's name, which is the DICOMweb server's.
     pub name: String,
-    /// The store's DICOMweb root, with its last slash.
-    pub url: String,
-    /// Where its tokens come from.
-    pub source: Source,
+    /// `BaseUrl`, with its last slash; without one it follows from the universe of the credential.
+    base_url: Option<String>,
+    /// The store's DICOMweb root below that, with its last slash.
+    path: String,
+    /// Where its tokens come from; `None` for `AccessToken: "none"`.
+    pub source: Option<Source>,
     /// The time limit of whole transfers, in seconds.
     pub http_timeout: u64,
     /// The limit is Orthanc's own and too short for studies.
@@ -57,19 +67,39 @@ impl Account {
         path(&self.name)
     }
 
+    /// The store's DICOMweb root in a universe of Google's, with its last slash.
+    pub fn url(&self, universe_domain: &str) -> String {
+        match &self.base_url {
+            Some(base) => format!("{base}{}", self.path),
+            None => format!("https://healthcare.{universe_domain}/v1beta1/{}", self.path),
+        }
+    }
+
     /// The body of `PUT {DicomWeb.Root}servers/{name}`: the user's options, and over them what leads to Google.
-    pub fn server(&self, token: &Secret, quota_project: Option<&str>) -> Value {
+    ///
+    /// Without a token that is good, Google refuses at once whatever uses the server.
+    pub fn server(&self, kept: &Kept) -> Value {
         let mut server = self.options.clone();
+        let grant = kept.grant();
+        let quota_project = grant.and_then(|grant| grant.quota_project.as_deref());
         let headers = server.entry("HttpHeaders").or_insert_with(|| json!({}));
         if let Value::Object(headers) = headers {
-            headers.retain(|name, _| !name.eq_ignore_ascii_case("Authorization"));
-            headers.insert("Authorization".to_owned(), format!("Bearer {}", token.expose()).into());
-            let named = headers.keys().any(|name| name.eq_ignore_ascii_case("X-Goog-User-Project"));
-            if let Some(project) = quota_project.filter(|_| !named) {
+            let has = |headers: &Map<String, Value>, name: &str| {
+                headers.keys().any(|key| key.eq_ignore_ascii_case(name))
+            };
+            if self.source.is_some() {
+                headers.retain(|name, _| !name.eq_ignore_ascii_case("Authorization"));
+            }
+            if let Kept::Token(grant) = kept {
+                let value = format!("Bearer {}", grant.token.value.expose());
+                headers.insert("Authorization".to_owned(), value.into());
+            }
+            if let Some(project) = quota_project.filter(|_| !has(headers, "X-Goog-User-Project")) {
                 headers.insert("X-Goog-User-Project".to_owned(), project.into());
             }
         }
-        server.insert("Url".to_owned(), self.url.as_str().into());
+        let universe_domain = grant.map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| &grant.universe_domain);
+        server.insert("Url".to_owned(), self.url(universe_domain).into());
         server.insert("Timeout".to_owned(), self.http_timeout.into());
         server.entry("HasDelete").or_insert_with(|| "1".into());
         Value::Object(server)
@@ -86,15 +116,14 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
     let mut section = Section::new(path, members, &KEYS, findings);
     let fits = check_name(name, &mut section);
     let parts = ["Project", "Location", "Dataset", "DicomStore"].map(|key| part(&mut section, key));
-    let credential = credential(&mut section);
-    let token_uri = section_token_uri(&mut section);
+    let source = source(&mut section, shared);
     let http_timeout = section.seconds("HttpTimeout", "leave it out to allow an hour");
     let options = server_options(shared.servers.get(name), name, &mut section);
     section.finish();
 
     let [Some(project), Some(location), Some(dataset), Some(store)] = parts else { return None };
-    let (true, Some(credential), Ok(token_uri)) = (fits, credential, token_uri) else { return None };
-    let base = shared.base_url.as_ref()?;
+    let (true, Ok(source)) = (fits, source) else { return None };
+    let base_url = shared.base_url.as_ref().ok()?.clone();
     let of_server = options.get("Timeout").and_then(Value::as_u64).filter(|seconds| *seconds > 0);
     // 0 means 60 to most of the Orthancs there are, and not what who writes it wants: no limit. A day is one.
     let limit = |seconds: u64| if seconds == 0 { LONGEST } else { seconds.min(u64::from(u32::MAX)) };
@@ -102,35 +131,32 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
     let of_orthanc = shared.http_timeout.map(limit);
     Some(Account {
         name: name.to_owned(),
-        url: format!(
-            "{base}projects/{project}/locations/{location}/datasets/{dataset}/dicomStores/{store}/dicomWeb/"
+        base_url,
+        path: format!(
+            "projects/{project}/locations/{location}/datasets/{dataset}/dicomStores/{store}/dicomWeb/"
         ),
-        source: Source { credential, token_uri: token_uri.or_else(|| shared.token_uri.clone()) },
+        source,
         http_timeout: own.or(of_orthanc).unwrap_or(HTTP_TIMEOUT),
         cut_by_orthanc: own.is_none() && of_orthanc.is_some_and(|seconds| seconds <= SHORT_TIMEOUT),
         options,
     })
 }
 
-/// `TokenUri`, global or of an account; `None` where it is absent or wrong.
-pub(super) fn token_uri(section: &mut Section<'_, '_>) -> Option<String> {
-    section_token_uri(section).unwrap_or_default()
-}
-
-fn section_token_uri(section: &mut Section<'_, '_>) -> Result<Option<String>, Wrong> {
-    const REMEDY: &str = "use the address of a token endpoint, or leave it out for Google's";
-    let Some(written) = section.string("TokenUri", REMEDY)? else { return Ok(None) };
+/// An address, `TokenUri` or `IamUri`, global or of an account; `None` where it is absent.
+pub(super) fn uri(section: &mut Section<'_, '_>, key: &str) -> Result<Option<String>, Wrong> {
+    let remedy = "use the address of an HTTPS server, or leave it out for Google's";
+    let Some(written) = section.string(key, remedy)? else { return Ok(None) };
     match url::Url::parse(&written) {
         Ok(url) if url.scheme() == "https" => Ok(Some(written)),
         Ok(url) if url.scheme() == "http" => {
             let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
             if !here {
-                section.warn("TokenUri", "is not https: the credential travels in clear; use https");
+                section.warn(key, "is not https: the credential travels in clear; use https");
             }
             Ok(Some(written))
         }
         _ => {
-            section.error("TokenUri", &format!("`{written}` is no address; {REMEDY}"));
+            section.error(key, &format!("`{written}` is no address; {remedy}"));
             Err(Wrong)
         }
     }
@@ -167,61 +193,6 @@ fn part(section: &mut Section<'_, '_>, key: &str) -> Option<String> {
             None
         }
         Err(Wrong) => None,
-    }
-}
-
-/// The credential: the first there is in the order of the C++ plugin.
-fn credential(section: &mut Section<'_, '_>) -> Option<Credential> {
-    const STRINGS: [&str; 3] =
-        ["AuthorizedUserClientId", "AuthorizedUserClientSecret", "AuthorizedUserRefreshToken"];
-    const FILE: &str = "give the path of the credential's JSON file";
-    const STRING: &str = "copy it from the JSON file that gcloud wrote";
-    let service_account = section.string("ServiceAccountFile", FILE);
-    let user = section.string("AuthorizedUserFile", FILE);
-    let strings = STRINGS.map(|key| section.string(key, STRING));
-
-    let named: Vec<&str> = [
-        (service_account != Ok(None), "ServiceAccountFile"),
-        (user != Ok(None), "AuthorizedUserFile"),
-        (
-            strings.iter().any(|text| *text != Ok(None)),
-            "AuthorizedUserClientId, …ClientSecret, …RefreshToken",
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(there, key)| there.then_some(key))
-    .collect();
-    if let [first, rest @ ..] = named.as_slice()
-        && !rest.is_empty()
-    {
-        let key = first.split(',').next().unwrap_or(first);
-        section.warn(key, &format!("is used, and {} is ignored; keep one credential", rest.join(" and ")));
-    }
-    if let Some(path) = service_account.ok()? {
-        return Some(Credential::ServiceAccountFile(PathBuf::from(path)));
-    }
-    if let Some(path) = user.ok()? {
-        return Some(Credential::AuthorizedUserFile(PathBuf::from(path)));
-    }
-    match strings {
-        [Ok(Some(client_id)), Ok(Some(client_secret)), Ok(Some(refresh_token))] => {
-            Some(Credential::AuthorizedUser {
-                client_id,
-                client_secret: Secret::new(client_secret),
-                refresh_token: Secret::new(refresh_token),
-            })
-        }
-        [Ok(None), Ok(None), Ok(None)] => {
-            section.whole_error("has no credential; add ServiceAccountFile, or AuthorizedUserFile");
-            None
-        }
-        strings => {
-            for (key, _) in STRINGS.iter().zip(strings).filter(|(_, text)| *text == Ok(None)) {
-                section
-                    .error(key, &format!("is missing or empty, but the other two strings need it; {STRING}"));
-            }
-            None
-        }
     }
 }
 

@@ -88,6 +88,23 @@ impl<'a, 'f> Section<'a, 'f> {
         }
     }
 
+    /// A switch; off where it is absent.
+    pub(super) fn flag(&mut self, key: &str) -> Result<bool, Wrong> {
+        match self.value(key) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(on)) => Ok(*on),
+            Some(_) => {
+                self.error(key, "is neither true nor false; use one of them, without quotation marks");
+                Err(Wrong)
+            }
+        }
+    }
+
+    /// A value of whatever kind; `None` where it is absent.
+    pub(super) fn any(&self, key: &str) -> Option<&'a Value> {
+        self.value(key).filter(|value| !value.is_null())
+    }
+
     /// A whole number of seconds, 0 or more; `None` where it is absent or wrong.
     pub(super) fn seconds(&mut self, key: &str, remedy: &str) -> Option<u64> {
         let value = self.value(key).filter(|value| !value.is_null())?;

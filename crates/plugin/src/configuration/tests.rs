@@ -1,3 +1,6 @@
+use std::time::SystemTime;
+
+use google_credentials::{AccessToken, Credential, Grant, Kept, Renewal, Secret, Source};
 use serde_json::json;
 
 use super::*;
@@ -54,13 +57,30 @@ fn check(document: &Value, accounts: usize, expected: &[&str]) -> Configuration 
     configuration
 }
 
+fn source(configuration: &Configuration) -> &Source {
+    configuration.accounts[0].source.as_ref().unwrap()
+}
+
+fn kept(quota_project: Option<&str>) -> Kept {
+    let now = SystemTime::UNIX_EPOCH;
+    let value = Secret::new("ya29.t");
+    Kept::Token(Grant {
+        token: AccessToken { value, obtained_at: now, expires_at: now + Duration::from_secs(3600) },
+        principal: None,
+        quota_project: quota_project.map(str::to_owned),
+        universe_domain: "googleapis.com".to_owned(),
+        exposed: None,
+        renewal: Renewal::BeforeExpiry,
+    })
+}
+
 #[test]
 fn a_complete_account() {
     let configuration = check(&account(&json!({})), 1, &[]);
     let account = &configuration.accounts[0];
     assert_eq!(account.name, "a");
     assert_eq!(
-        account.url,
+        account.url("googleapis.com"),
         "https://healthcare.googleapis.com/v1beta1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb/"
     );
     assert_eq!(account.http_timeout, 3600);
@@ -168,12 +188,12 @@ fn what_works_with_a_warning() {
     let other_case = json!({"ServiceAccountFile": null, "AuthorizedUserfile": "/u"});
     let expected = format!("{a}.AuthorizedUserfile: is taken for AuthorizedUserFile; ");
     let configuration = check(&account(&other_case), 1, &[&expected]);
-    let credential = &configuration.accounts[0].source.credential;
+    let credential = &source(&configuration).credential;
     assert!(format!("{credential:?}").contains("AuthorizedUserFile(\"/u\")"), "{credential:?}");
 
     let no_slash = section(&json!({"BaseUrl": "http://e/v1"}));
     let configuration = check(&no_slash, 1, &["W GoogleCloudPlatform.BaseUrl: lacks its last slash"]);
-    assert!(configuration.accounts[0].url.starts_with("http://e/v1/projects/p/"));
+    assert!(configuration.accounts[0].url("googleapis.com").starts_with("http://e/v1/projects/p/"));
 
     let timeout = section(&json!({"Timeout": 0}));
     assert_eq!(check(&timeout, 1, &["W GoogleCloudPlatform.Timeout: 0 would"]).http.timeout, TIMEOUT);
@@ -188,9 +208,9 @@ fn what_works_with_a_warning() {
 fn token_uri_of_the_account_wins() {
     let both =
         section(&json!({"TokenUri": "https://g/t", "Accounts": {"a": {"TokenUri": "http://localhost:1/t"}}}));
-    assert_eq!(check(&both, 1, &[]).accounts[0].source.token_uri.as_deref(), Some("http://localhost:1/t"));
+    assert_eq!(source(&check(&both, 1, &[])).token_uri.as_deref(), Some("http://localhost:1/t"));
     let global = section(&json!({"TokenUri": "https://g/t"}));
-    assert_eq!(check(&global, 1, &[]).accounts[0].source.token_uri.as_deref(), Some("https://g/t"));
+    assert_eq!(source(&check(&global, 1, &[])).token_uri.as_deref(), Some("https://g/t"));
 }
 
 #[test]
@@ -230,12 +250,11 @@ fn what_a_user_set_for_the_server_is_kept() {
     }}});
     let expected = ["W GoogleCloudPlatform.Accounts.a: DicomWeb.Servers.a.Username is not used"];
     let configuration = check(&document, 1, &expected);
-    let token = google_credentials::Secret::new("ya29.t");
-    let server = configuration.accounts[0].server(&token, Some("billed"));
+    let server = configuration.accounts[0].server(&kept(Some("billed")));
     assert_eq!(
         server,
         json!({
-            "Url": configuration.accounts[0].url, "Timeout": 7, "HasDelete": "1", "ChunkedTransfers": false,
+            "Url": configuration.accounts[0].url("googleapis.com"), "Timeout": 7, "HasDelete": "1", "ChunkedTransfers": false,
             "HasWadoRsUniversalTransferSyntax": "0",
             "HttpHeaders": {"X-Site": "7", "Authorization": "Bearer ya29.t", "X-Goog-User-Project": "billed"},
         })
@@ -245,10 +264,9 @@ fn what_a_user_set_for_the_server_is_kept() {
 #[test]
 fn a_server_with_nothing_of_the_users() {
     let configuration = check(&account(&json!({})), 1, &[]);
-    let token = google_credentials::Secret::new("ya29.t");
     assert_eq!(
-        configuration.accounts[0].server(&token, None),
-        json!({"Url": configuration.accounts[0].url, "Timeout": 3600, "HasDelete": "1",
+        configuration.accounts[0].server(&kept(None)),
+        json!({"Url": configuration.accounts[0].url("googleapis.com"), "Timeout": 3600, "HasDelete": "1",
             "HttpHeaders": {"Authorization": "Bearer ya29.t"}})
     );
 }
@@ -273,4 +291,81 @@ fn nothing_secret_is_shown() {
     for secret in ["GOCSPX", "1//r", "hush"] {
         assert!(!shown.contains(secret), "{shown}");
     }
+}
+
+#[test]
+fn every_credential() {
+    let without_key_file = |patch: Value| {
+        let mut whole = json!({"ServiceAccountFile": null});
+        lay_over(&mut whole, &patch);
+        account(&whole)
+    };
+    for (patch, expected) in [
+        (json!({"CredentialsFile": "/c"}), Credential::CredentialsFile("/c".into())),
+        (json!({"ApplicationDefaultCredentials": true}), Credential::ApplicationDefault),
+        (json!({"MetadataServer": true}), Credential::MetadataServer(None)),
+        (json!({"MetadataServer": "a@b.c"}), Credential::MetadataServer(Some("a@b.c".to_owned()))),
+        (json!({"MetadataServer": false, "CredentialsFile": "/c"}), Credential::CredentialsFile("/c".into())),
+    ] {
+        assert_eq!(source(&check(&without_key_file(patch), 1, &[])).credential, expected);
+    }
+    let none = check(&without_key_file(json!({"AccessToken": "none"})), 1, &[]);
+    assert!(none.accounts[0].source.is_none());
+    let server = none.accounts[0].server(&Kept::Nothing);
+    assert_eq!(server["HttpHeaders"], json!({}));
+    let two = json!({"CredentialsFile": "/c", "MetadataServer": true});
+    let expected =
+        ["W GoogleCloudPlatform.Accounts.a.CredentialsFile: is used, and MetadataServer is ignored; "];
+    check(&without_key_file(two), 1, &expected);
+}
+
+#[test]
+fn how_a_credential_is_used() {
+    let patch = json!({"Scopes": ["https://www.googleapis.com/auth/cloud-healthcare"], "QuotaProject": "billed",
+        "ImpersonateServiceAccount": "d@p.x, t@p.x", "UniverseDomain": "cloud.example", "IamUri": "https://iam"});
+    let configuration = check(&account(&patch), 1, &[]);
+    let source = source(&configuration);
+    assert_eq!(
+        source.scopes.as_deref(),
+        Some(&["https://www.googleapis.com/auth/cloud-healthcare".to_owned()][..])
+    );
+    assert_eq!(source.quota_project.as_deref(), Some("billed"));
+    assert_eq!(source.impersonation.as_ref().unwrap().target, "t@p.x");
+    assert_eq!(source.impersonation.as_ref().unwrap().delegates, ["d@p.x"]);
+    assert_eq!(source.universe_domain.as_deref(), Some("cloud.example"));
+    assert_eq!(source.iam_uri.as_deref(), Some("https://iam/"));
+    assert!(
+        configuration.accounts[0]
+            .url("cloud.example")
+            .starts_with("https://healthcare.cloud.example/v1beta1/")
+    );
+    let a = "E GoogleCloudPlatform.Accounts.a";
+    for (patch, expected) in [
+        (json!({"Scopes": "healthcare"}), ".Scopes: is no list of scopes"),
+        (json!({"Scopes": [1]}), ".Scopes: is no list of scopes"),
+        (json!({"ImpersonateServiceAccount": "nobody"}), ".ImpersonateServiceAccount: `nobody` is no e-mail"),
+        (json!({"UniverseDomain": "x/y"}), ".UniverseDomain: `x/y` is no domain"),
+        (json!({"IamUri": "x"}), ".IamUri: `x` is no address"),
+        (json!({"QuotaProject": 7}), ".QuotaProject: is not a string"),
+    ] {
+        check(&account(&patch), 0, &[&format!("{a}{expected}")]);
+    }
+    for (patch, expected) in [
+        (json!({"ServiceAccountFile": null, "AccessToken": "ya29.x"}), ".AccessToken: can only be \"none\""),
+        (json!({"ServiceAccountFile": null, "MetadataServer": "yes"}), ".MetadataServer: is neither true"),
+        (
+            json!({"ServiceAccountFile": null, "ApplicationDefaultCredentials": "true"}),
+            ".ApplicationDefaultCredentials: is neither",
+        ),
+    ] {
+        check(&account(&patch), 0, &[&format!("{a}{expected}")]);
+    }
+}
+
+#[test]
+fn an_expired_token_is_not_shown_as_good() {
+    let configuration = check(&account(&json!({})), 1, &[]);
+    let Kept::Token(grant) = kept(Some("billed")) else { panic!("a token") };
+    let server = configuration.accounts[0].server(&Kept::Expired(grant));
+    assert_eq!(server["HttpHeaders"], json!({"X-Goog-User-Project": "billed"}));
 }

@@ -93,7 +93,7 @@ fn files(mistakes: &mut Mistakes<'_>) {
         &["no regular file", "give the path of a JSON file"],
     );
 
-    let expected = "it has to be the JSON file of a credential of type `service_account`";
+    let expected = "it has to be the JSON file of a credential";
     for (name, content, what) in [
         ("empty", "", "is empty"),
         ("blank", " \n\t", "is empty"),
@@ -113,7 +113,7 @@ fn files(mistakes: &mut Mistakes<'_>) {
         "empty-user",
         "AuthorizedUserFile",
         "",
-        &["is empty", "it has to be the JSON file of a credential of type `authorized_user`"],
+        &["is empty", "it has to be the JSON file of a credential"],
     );
 
     mistakes.file(
