@@ -1,6 +1,7 @@
 //! Where things are, and the plugin's library.
 
 use std::{
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -27,10 +28,19 @@ pub(crate) fn root() -> &'static Path {
     manifest.parent().unwrap_or(manifest)
 }
 
+/// What `cargo run` tells us of our own package. Build scripts (ring's among them) look at these, so that a cargo which
+/// inherits them builds half of the library anew, and so does the next one that was started by hand.
+const OURS: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+
 /// The cargo that runs us, in the top of the work tree.
 pub(crate) fn cargo(arguments: &str) -> Command {
     let mut command = shell::command(&format!("cargo {arguments}"));
     command.current_dir(root());
+    for (name, _) in env::vars_os() {
+        if OURS.iter().any(|ours| name.to_string_lossy().starts_with(ours)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
