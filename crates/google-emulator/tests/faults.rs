@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod support;
 
-use google_emulator::{CLOUD_PLATFORM, Fault, Route};
+use google_emulator::{CLOUD_PLATFORM, Effect, Fault, Route};
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
@@ -236,5 +236,68 @@ fn control_routes_do_what_the_readme_says() {
     let old = control("GET", "/service-account-key", None).1;
     let new = control("POST", "/service-account-key", None).1;
     assert_ne!(old["private_key_id"], new["private_key_id"]);
+    assert_eq!(about["metadata_host"], google.emulator.metadata_host());
+    let subject = control("POST", "/subject-token", Some(json!({ "lifetime_seconds": 60 }))).1;
+    let subject = subject["subject_token"].as_str().unwrap().to_owned();
+    assert!(google.emulator.secrets().contains(&subject));
+    let pair =
+        json!({ "from": google.emulator.service_account(), "to": google.emulator.impersonation_target() });
+    let generate = || {
+        let target = google.emulator.impersonation_target();
+        let url = format!("{root}/v1/projects/-/serviceAccounts/{target}:generateAccessToken");
+        let request =
+            google.client.post(url).bearer_auth(google.token()).json(&json!({ "scope": [CLOUD_PLATFORM] }));
+        request.send().unwrap().status().as_u16()
+    };
+    assert_eq!(control("DELETE", "/impersonation", Some(pair.clone())).0, 204);
+    assert_eq!(generate(), 403);
+    assert_eq!(control("POST", "/impersonation", Some(pair)).0, 204);
+    assert_eq!(generate(), 200);
+    assert_eq!(control("POST", "/impersonation", Some(json!({ "from": "x" }))).0, 400);
     assert_eq!(control("DELETE", "/refresh-token", None).0, 204);
+}
+
+#[test]
+fn faults_aim_at_each_kind_of_source() {
+    let google = Google::start();
+    let (http, metadata) =
+        (google.emulator.http_url().to_owned(), google.emulator.metadata_host().to_owned());
+    let routes = [
+        (Route::Sts, format!("{http}/v1/token")),
+        (Route::Sts, format!("{http}/v1/oauthtoken")),
+        (Route::Iam, format!("{http}/v1/projects/-/serviceAccounts/a@b:generateAccessToken")),
+        (Route::Subject, format!("{http}/external/subject-token")),
+        (Route::Subject, format!("{http}/external/subject-token.json")),
+        (Route::Imds, format!("{http}/latest/meta-data/placement/region")),
+        (Route::Metadata, format!("http://{metadata}/")),
+        (Route::Metadata, format!("http://{metadata}/emulator/requests")),
+    ];
+    for (route, _) in &routes {
+        google.emulator.faults().clear();
+        google.emulator.faults().add(Fault::answer(*route, 599, "").until_cleared());
+        for (other, url) in &routes {
+            let struck = google.client.get(url).send().unwrap().status() == 599;
+            assert_eq!(struck, other == route, "{route:?} {url}");
+        }
+    }
+    google.emulator.clear_requests();
+    google.emulator.faults().clear();
+    for (_, url) in &routes {
+        drop(google.client.get(url).send().unwrap());
+    }
+    let seen: Vec<Route> = google.emulator.requests().iter().map(|seen| seen.route).collect();
+    assert_eq!(seen, routes.map(|(route, _)| route));
+}
+
+#[test]
+fn connections_to_the_metadata_server_hang_alone() {
+    let google = Google::start();
+    let hang = Fault::new(Route::Metadata, Effect::HangBeforeTls {});
+    google.emulator.faults().add(hang.until_cleared());
+    let url = format!("http://{}/", google.emulator.metadata_host());
+    assert!(google.impatient().get(&url).send().unwrap_err().is_timeout());
+    assert_eq!(google.search().unwrap().status(), 204);
+    assert!(google.emulator.requests().iter().all(|seen| seen.route != Route::Metadata));
+    google.emulator.faults().clear();
+    assert_eq!(google.client.get(&url).send().unwrap().status(), 200);
 }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod support;
 
-use google_emulator::{Emulator, StartError, StoreName};
+use google_emulator::{CLOUD_PLATFORM, Emulator, StartError, StoreName, SubjectSource};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use support::{ANY_SYNTAX, EXPLICIT_LITTLE, Google, made, parts};
@@ -38,6 +38,34 @@ fn instances_keys_and_authority_survive_a_restart() {
 }
 
 #[test]
+fn what_the_world_outside_holds_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Emulator::builder().data_dir(folder.path()).start().unwrap();
+    let token = first.subject_token(std::time::Duration::from_secs(3_600)).unwrap();
+    let (role, session) = (first.aws_role_credentials(), first.workforce_session());
+    first.stop();
+
+    let google = Google::from(Emulator::builder().data_dir(folder.path()).start().unwrap());
+    assert!(google.emulator.aws_role_credentials() == role && google.emulator.workforce_session() == session);
+    let file = google.emulator.external_account(&SubjectSource::TextUrl).json();
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("audience", file["audience"].as_str().unwrap()),
+            ("scope", CLOUD_PLATFORM),
+            ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("subject_token", &token),
+            ("subject_token_type", file["subject_token_type"].as_str().unwrap()),
+        ])
+        .finish();
+    let request = google.client.post(file["token_url"].as_str().unwrap()).body(form);
+    let answer = request.header("Content-Type", "application/x-www-form-urlencoded").send().unwrap();
+    assert_eq!(answer.status(), 200);
+    let mode = std::fs::metadata(folder.path().join("federation.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
 fn a_temporary_folder_goes_with_the_emulator() {
     let google = Google::start();
     let folder = google.emulator.data_dir().to_owned();
@@ -64,6 +92,8 @@ fn what_cannot_start_says_why() {
     let google = Google::start();
     let port = google.emulator.http_url().rsplit(':').next().unwrap().parse().unwrap();
     let taken = Emulator::builder().http_port(port).start().err().unwrap();
+    assert!(matches!(taken, StartError::Listen { .. }), "{taken}");
+    let taken = Emulator::builder().metadata_port(port).start().err().unwrap();
     assert!(matches!(taken, StartError::Listen { .. }), "{taken}");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("identity.json"), "{}").unwrap();
