@@ -115,6 +115,7 @@ fn the_examples_are_accepted_without_a_word() {
     let readme = read("README.md");
     let examples: Vec<_> = blocks(&readme, "json").filter(|block| block.contains(SECTION)).collect();
     let mut credentials = Vec::new();
+    let mut impersonates = false;
     for example in &examples {
         let document = orthanc_testbed::parse(example).unwrap();
         let (configuration, findings) = configuration::read(&document.to_string());
@@ -124,12 +125,25 @@ fn the_examples_are_accepted_without_a_word() {
             Some(Credential::ServiceAccountFile(_)) => "service account",
             Some(Credential::AuthorizedUserFile(_)) => "user file",
             Some(Credential::AuthorizedUser { .. }) => "user strings",
-            _ => "another",
+            Some(Credential::CredentialsFile(_)) => "credentials file",
+            Some(Credential::ApplicationDefault) => "application default credentials",
+            Some(Credential::MetadataServer(_)) => "metadata server",
+            None => "no credential",
         });
+        impersonates |= account.source.as_ref().is_some_and(|source| source.impersonation.is_some());
     }
-    for kind in ["service account", "user file", "user strings"] {
+    for kind in [
+        "service account",
+        "user file",
+        "user strings",
+        "credentials file",
+        "application default credentials",
+        "metadata server",
+        "no credential",
+    ] {
         assert!(credentials.contains(&kind), "no example of a {kind}: {credentials:?}");
     }
+    assert!(impersonates, "no example of impersonation");
 }
 
 #[test]
