@@ -218,6 +218,7 @@ pub(crate) fn external_account_authorized_user(world: &World) -> CredentialFile 
             "client_secret": session.client_secret,
             "refresh_token": *world.workforce_refresh_token(),
             "token_url": format!("{}{OAUTH_TOKEN_PATH}", world.https_url()),
+            "token_info_url": format!("{}/v1/introspect", world.https_url()),
             "quota_project_id": PROJECT,
         }),
     )

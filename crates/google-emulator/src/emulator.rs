@@ -173,7 +173,7 @@ impl Emulator {
         self.world.revoke_tokens();
     }
 
-    /// A live token with the given space-separated scopes, without any request.
+    /// A live token of the service account with the given space-separated scopes, without any request.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use crate::{
     identity::PROJECT,
     oauth::mint,
     serve::drain,
-    tokens::{CLOUD_PLATFORM, Principal},
+    tokens::{CLOUD_PLATFORM, KNOWN_SCOPES, Principal},
     world::World,
 };
 use axum::{
@@ -23,6 +23,12 @@ use std::{
 
 const ROOT: &str = "/computeMetadata/v1/";
 const FLAVOR: &str = "metadata-flavor";
+
+const ABOUT_PEOPLE: [&str; 3] = [
+    "https://www.googleapis.com/auth/accounts.reauth",
+    "https://www.googleapis.com/auth/userinfo.email",
+    "openid",
+];
 
 /// Tokens by their scopes, with the second they end: what makes the server answer the same one again.
 pub(crate) type Cache = HashMap<Vec<String>, (String, i64)>;
@@ -111,7 +117,7 @@ fn find(world: &World, path: &str, query: &BTreeMap<String, String>) -> Result<O
     match name {
         "project/project-id" => return text(PROJECT),
         "project/numeric-project-id" => return text(PROJECT_NUMBER),
-        "universe/universe-domain" => return text("googleapis.com"),
+        "universe/universe-domain" => return text(&world.settings().universe_domain),
         _ => {}
     }
     let Some(name) = name.strip_prefix("instance/service-accounts") else { return Ok(None) };
@@ -138,7 +144,7 @@ fn find(world: &World, path: &str, query: &BTreeMap<String, String>) -> Result<O
     Ok(match rest {
         None => Some(Found::Moved),
         Some("") if recursive => Some(Found::Json(about)),
-        Some("") => Some(Found::Text("aliases\nemail\nidentity\nscopes\ntoken\n".to_owned())),
+        Some("") => Some(Found::Text("aliases\nemail\nscopes\ntoken\n".to_owned())),
         Some("email") => Some(Found::Text(email)),
         Some("aliases") => Some(Found::Text("default\n".to_owned())),
         Some("scopes") => Some(Found::Text(settings.metadata_scopes.join("\n") + "\n")),
@@ -154,11 +160,11 @@ fn token(world: &World, asked: Option<&str>) -> Result<Value, ()> {
     let scopes: Vec<String> = match asked.filter(|list| !list.is_empty()) {
         None => machine,
         Some(list) => {
-            // cloud-platform holds what the single APIs' scopes hold.
+            // cloud-platform holds what the single APIs' scopes hold, but nothing about people.
             let covers = |scope: &str| {
                 let whole = machine.iter().any(|have| have == CLOUD_PLATFORM);
                 machine.iter().any(|have| have == scope)
-                    || (whole && scope.starts_with("https://www.googleapis.com/auth/cloud-"))
+                    || (whole && KNOWN_SCOPES.contains(&scope) && !ABOUT_PEOPLE.contains(&scope))
             };
             let mut scopes: Vec<String> =
                 list.split(',').filter(|scope| covers(scope)).map(str::to_owned).collect();

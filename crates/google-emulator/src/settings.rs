@@ -30,6 +30,8 @@ pub struct Settings {
     pub metadata_scopes: Vec<String>,
     /// Whether the virtual machine has a service account.
     pub metadata_service_account_attached: bool,
+    /// What the metadata server says of the universe, Google's word for a sovereign cloud.
+    pub universe_domain: String,
     /// Answer the refresh of a workforce session with a new refresh token; the old one is refused from then on.
     pub rotate_refresh_tokens: bool,
     /// Service accounts whose tokens may live up to 12 hours instead of one, when impersonated.
@@ -57,6 +59,7 @@ impl Default for Settings {
             metadata_cache_margin_seconds: 300,
             metadata_scopes: vec![CLOUD_PLATFORM.to_owned()],
             metadata_service_account_attached: true,
+            universe_domain: "googleapis.com".to_owned(),
             rotate_refresh_tokens: false,
             extended_lifetime_accounts: Vec::new(),
             disabled_apis: Vec::new(),

@@ -119,6 +119,9 @@ mod tests {
         assert_eq!(text(&google, TOKEN).0, 404);
         assert_eq!(text(&google, &format!("{base}/default/?recursive=true")).0, 404);
         assert_eq!(text(&google, "/computeMetadata/v1/project/project-id").0, 200);
+        google.emulator.change_settings(|settings| settings.universe_domain = "example.goog".to_owned());
+        let universe = text(&google, "/computeMetadata/v1/universe/universe-domain");
+        assert_eq!(universe, (200, "example.goog".to_owned()));
     }
 
     #[test]

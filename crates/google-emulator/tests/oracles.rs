@@ -71,6 +71,8 @@ mod tests {
         let text = SubjectSource::TextFile(subject(SubjectForm::Text, "subject.txt"));
         let program = subject(SubjectForm::Executable, "subject.sh").display().to_string();
         let program = SubjectSource::Executable { command: program, output_file: None };
+        let output = Some(subject(SubjectForm::ExecutableOutput, "output.json"));
+        let output = SubjectSource::Executable { command: "/bin/false".to_owned(), output_file: output };
         let workforce = SubjectSource::WorkforceFile(subject(SubjectForm::Workforce, "workforce.txt"));
         let account = |source: &SubjectSource| emulator.external_account(source);
         let impersonated = |source| emulator.impersonated_service_account(source);
@@ -83,6 +85,7 @@ mod tests {
             ("text_url", account(&SubjectSource::TextUrl)),
             ("json_url", account(&SubjectSource::JsonUrl)),
             ("executable", account(&program)),
+            ("executable_output", account(&output)),
             ("aws", account(&SubjectSource::Aws)),
             ("text_file_impersonating", account(&text).impersonating().token_lifetime_seconds(1_800)),
             ("text_url_impersonating", account(&SubjectSource::TextUrl).impersonating()),

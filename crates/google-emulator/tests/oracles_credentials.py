@@ -107,7 +107,7 @@ def google_auth_says_why_an_exchange_is_refused():
 
 def executables_give_subject_tokens():
     kind = google.auth.pluggable.Credentials
-    for name in ("executable", "executable_impersonating"):
+    for name in ("executable", "executable_output", "executable_impersonating"):
         works(loaded(kind, name), ["sts", "iam"] if "impersonating" in name else ["sts"])
 
 

@@ -97,6 +97,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_secret_is_not_taken_for_one() {
+        let google = Google::start();
+        for subject_token in ["a", "wrong"] {
+            assert_eq!(exchange(&google, &with(&google, &[("subject_token", subject_token)])).0, 400);
+        }
+        let empty = vec![("subject_token", String::new()), ("refresh_token", String::new())];
+        for path in ["/v1/token", "/v1/oauthtoken"] {
+            assert!(post(&google, path, &empty, Some("Basic x")).0 >= 400);
+        }
+        assert!(google.emulator.secrets().iter().all(|secret| secret.len() >= 12));
+    }
+
+    #[test]
     fn each_wrong_parameter_is_refused() {
         let google = Google::start();
         let saml = google.emulator.saml_assertion(HOUR).unwrap();
