@@ -9,11 +9,12 @@ import pathlib
 import sys
 
 PLACE = json.loads(sys.argv[1])
+for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "GCE_"))]:
+    del os.environ[name]
 # google-auth reads these when it is imported.
 os.environ["GCE_METADATA_HOST"] = os.environ["GCE_METADATA_IP"] = PLACE["metadata_host"]
 os.environ["GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES"] = "1"
 
-import google.auth
 import google.auth.aws
 import google.auth.compute_engine
 import google.auth.compute_engine._metadata
