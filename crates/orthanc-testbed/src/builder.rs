@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    Error, Orthanc, Release, merge, parse,
+    Error, Orthanc, Release, clock, merge, parse,
     process::{Launch, PATH, Process},
 };
 
@@ -152,6 +152,17 @@ impl Builder {
     pub fn bound_by_permissions(mut self) -> Self {
         self.bound_by_permissions = true;
         self
+    }
+
+    /// Lets the test set this Orthanc's wall clock: see [`Orthanc::set_clock_offset`].
+    ///
+    /// # Errors
+    /// Debian's package `libfaketime` is missing, or the work folder cannot be written.
+    pub fn clock_of_its_own(mut self) -> Result<Self, Error> {
+        for (name, value) in clock::install(self.work.path())? {
+            self = self.environment(name, value);
+        }
+        Ok(self)
     }
 
     /// Orthanc's working directory, in place of the work folder. It must lie below the machine's folder for

@@ -19,6 +19,7 @@
 
 mod builder;
 mod client;
+mod clock;
 mod configuration;
 mod error;
 mod log;

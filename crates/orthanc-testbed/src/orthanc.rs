@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{Answer, Builder, Client, Error, Release, find_secret, process::Process};
+use crate::{Answer, Builder, Client, Error, Release, clock, find_secret, process::Process};
 
 /// Orthanc is up within a second; a loaded machine gets this long.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -232,6 +232,15 @@ impl Orthanc {
             Ok(names)
         };
         read().map_err(Error::io("list Orthanc's threads"))
+    }
+
+    /// Sets Orthanc's wall clock ahead of the machine's by so many seconds; negative is behind. It steps at once.
+    /// Without [`Builder::clock_of_its_own`], nothing happens.
+    ///
+    /// # Errors
+    /// The file that holds the offset cannot be written.
+    pub fn set_clock_offset(&self, seconds: i64) -> Result<(), Error> {
+        clock::set(self.work_dir(), seconds)
     }
 
     /// Whether the process still lives.

@@ -55,6 +55,20 @@ fn an_orthanc_outlives_the_thread_that_started_it_but_not_its_owner() {
 }
 
 #[test]
+fn its_clock_steps_while_it_runs() {
+    let orthanc = Orthanc::builder().clock_of_its_own().unwrap().start().unwrap();
+    // As `20260228T235959`.
+    let year = || orthanc.get("/tools/now").unwrap().text()[..4].parse::<i64>().unwrap();
+    let before = year();
+    for days in [400, -400] {
+        orthanc.set_clock_offset(days * 86_400).unwrap();
+        assert_eq!((year() - before).signum(), days.signum());
+    }
+    // Waits that are under way are not lengthened by it.
+    assert_eq!(orthanc.stop().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_failed_start_tells_the_log() {
     let error = Orthanc::builder().configuration_text("broken.json", "{ nonsense").start().unwrap_err();
     assert!(matches!(&error, Error::Ended { log, .. } if log.contains("broken.json")), "{error}");
