@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use crate::{
-    demo, library,
+    bench, demo, library,
     report::Report,
     rules, shell, test,
     workspace::{self, Profile, cargo},
@@ -32,6 +32,7 @@ pub(crate) fn run(_: &Options) -> Result<()> {
     });
     test::steps(&mut report, &[], Profile::Release, &[])?;
     report.step("cargo xtask demo --once", demo::once);
+    report.step("cargo xtask bench start --once, bench idle --once", bench::once);
     report.end()
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program at a terminal speaks by printing")]
 
 mod apt;
+mod bench;
 mod chroot;
 mod ci;
 mod demo;
@@ -26,6 +27,7 @@ enum Command {
     Demo(demo::Options),
     Test(test::Options),
     Ci(ci::Options),
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Ci(options) => ci::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,60 @@
+//! `cargo xtask bench`: what the plugin costs the Orthanc that it lives in.
+
+mod idle;
+mod process;
+mod stage;
+mod start;
+mod table;
+
+use anyhow::Result;
+
+/// How many accounts are tried; `None` is the same Orthanc without the plugin.
+const CONFIGURATIONS: [Option<usize>; 5] = [None, Some(0), Some(1), Some(10), Some(100)];
+
+/// Measures what the plugin costs: with 0, 1, 10 and 100 accounts in release build, as differences to the same Orthanc
+/// without it, all in one run.
+///
+/// The accounts have keys of a service account. The pretend Google that gives them tokens has a certificate of its own
+/// CA, which stands behind all of Debian's in the file of CAs. It shares this machine's processors: its work counts in
+/// every time that passes, and in no figure of CPU. Ports are free ones, all files are temporary.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// What to measure
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// From "Orthanc has started" to the last account's publication: time and CPU
+    Start {
+        /// How many runs of each; the medians are shown
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+        /// One run of each, to see that it works
+        #[arg(long, conflicts_with = "runs")]
+        once: bool,
+    },
+    /// When nothing happens: threads, descriptors, memory, CPU, context switches
+    Idle {
+        /// How long to measure
+        #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+        seconds: u64,
+        /// Some seconds only, to see that it works
+        #[arg(long, conflicts_with = "seconds")]
+        once: bool,
+    },
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    match options.what {
+        What::Start { runs, once } => start::run(if once { 1 } else { runs }),
+        What::Idle { seconds, once } => idle::run(if once { idle::QUICK } else { idle::of(seconds) }),
+    }
+}
+
+/// Both, as quick as can be.
+pub(crate) fn once() -> Result<()> {
+    start::run(1)?;
+    idle::run(idle::QUICK)
+}
