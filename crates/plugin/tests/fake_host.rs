@@ -270,6 +270,7 @@ fn finalize_without_orthanc_stopped() {
     stage.host.finalize();
     assert_eq!(our_threads(), 0);
     stage.host.assert_clean();
+    orthanc_testbed::assert_no_secret(&stage.lines().join("\n"), &stage.emulator.secrets());
 }
 
 #[test]

@@ -91,7 +91,8 @@ impl Scene {
 
     /// Orthanc with both plugins and these accounts, not yet started.
     pub(crate) fn orthanc(&self, accounts: &Value) -> Builder {
-        Orthanc::builder().dicomweb().plugin(plugin()).configuration(&self.configuration(accounts))
+        let orthanc = Orthanc::builder().dicomweb().plugin(plugin());
+        orthanc.configuration(&self.configuration(accounts)).forbid_in_log(self.emulator.secrets())
     }
 
     /// The configuration of [`Scene::orthanc`].

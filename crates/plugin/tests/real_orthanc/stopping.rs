@@ -3,10 +3,9 @@
 use std::{net::TcpListener, time::Duration};
 
 use google_emulator::{Fault, Route};
-use orthanc_testbed::Orthanc;
 use serde_json::json;
 
-use crate::stage::{SOON, Scene, Stage, plugin};
+use crate::stage::{SOON, Scene, Stage};
 
 /// Far below the minute that a token request may take, and above what Orthanc itself needs to stop.
 const WITHOUT_WAITING: Duration = Duration::from_secs(15);
@@ -106,13 +105,7 @@ fn a_port_that_is_taken_ends_orthanc_without_a_crash() {
 fn another_plugin_that_fails_after_ours_ends_orthanc_without_a_crash() {
     let scene = Scene::new();
     let broken = scene.write("libBroken.so", "this is no library");
-    let orthanc = Orthanc::builder()
-        .dicomweb()
-        .plugin(plugin())
-        .plugin(broken)
-        .configuration(&scene.configuration(&json!({"g": scene.service_account()})))
-        .spawn()
-        .unwrap();
+    let orthanc = scene.orthanc(&json!({"g": scene.service_account()})).plugin(broken).spawn().unwrap();
     let status = orthanc.wait_for_end(SOON);
     match status {
         Ok(status) => assert!(status.code().is_some(), "{status}\n{}", orthanc.log()),
