@@ -1,4 +1,4 @@
-//! What a refusal means and what to do about it: one table.
+//! What a refusal means and what to do about it: the tables, which `docs/errors.md` shows, and how they are used.
 
 use std::time::{Duration, SystemTime};
 
@@ -109,6 +109,42 @@ pub const IMPERSONATION_REFUSALS: &[Row] = &[
         remedy: "this is no answer of Google's: check the address, and whether a proxy or captive portal answers in Google's place" },
 ];
 
+/// A line of the table of ways on which no whole answer came.
+#[derive(Debug)]
+pub struct TransportRow {
+    /// Where the way broke off.
+    pub what: TransportErrorKind,
+    /// How the failure is handled.
+    pub kind: FailureKind,
+    /// What a person can do.
+    pub remedy: &'static str,
+}
+
+/// Where the way to a server breaks off. Settings that cannot be used are not here: their remedies come with them.
+#[rustfmt::skip]
+pub const TRANSPORT_FAILURES: &[TransportRow] = &[
+    TransportRow { what: TransportErrorKind::Address, kind: Configuration,
+        remedy: "correct TokenUri, or `token_uri` in the credential's file" },
+    TransportRow { what: TransportErrorKind::Name, kind: Transient,
+        remedy: "check the name and this machine's DNS, or set HttpProxy if the way out leads through one" },
+    TransportRow { what: TransportErrorKind::Connection, kind: Transient,
+        remedy: "check the network and the firewall (HTTPS to that host), or set HttpProxy if the way out leads through one" },
+    TransportRow { what: TransportErrorKind::Proxy, kind: Transient,
+        remedy: "check HttpProxy (`user:password@host:port`) and that the proxy allows that host" },
+    TransportRow { what: TransportErrorKind::UntrustedCertificate, kind: Transient,
+        remedy: "if a proxy opens TLS here, or the server is your own, add its CA to the file of HttpsCACertificates" },
+    TransportRow { what: TransportErrorKind::CertificateName, kind: Transient,
+        remedy: "correct the address, or give the server a certificate for the name in it" },
+    TransportRow { what: TransportErrorKind::CertificateTime, kind: Transient,
+        remedy: "check this machine's clock; if the server is your own, renew its certificate" },
+    TransportRow { what: TransportErrorKind::Tls, kind: Transient,
+        remedy: "check that the address is right and that no proxy or firewall meddles with HTTPS there" },
+    TransportRow { what: TransportErrorKind::Interrupted, kind: Transient,
+        remedy: "if it lasts, look for a proxy or firewall that cuts connections" },
+    TransportRow { what: TransportErrorKind::Timeout, kind: Transient,
+        remedy: "check the network and the firewall; a slow line may need a longer Timeout" },
+];
+
 /// Who a refusal is about.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Parties<'a> {
@@ -175,45 +211,11 @@ fn of_table(
 
 /// What a request to `url` that got no whole answer means.
 pub(crate) fn of_transport(url: &str, error: &TransportError) -> Failure {
-    let (kind, remedy) = match error.kind {
-        TransportErrorKind::Settings(remedy) => {
-            return Failure::new(Configuration, error.cause.as_str(), remedy);
-        }
-        TransportErrorKind::Address => {
-            (Configuration, "correct TokenUri, or `token_uri` in the credential's file")
-        }
-        TransportErrorKind::Name => (
-            Transient,
-            "check the name and this machine's DNS, or set HttpProxy if the way out leads through one",
-        ),
-        TransportErrorKind::Connection => (
-            Transient,
-            "check the network and the firewall (HTTPS to that host), or set HttpProxy if the way out leads through one",
-        ),
-        TransportErrorKind::Proxy => {
-            (Transient, "check HttpProxy (`user:password@host:port`) and that the proxy allows that host")
-        }
-        TransportErrorKind::UntrustedCertificate => (
-            Transient,
-            "if a proxy opens TLS here, or the server is your own, add its CA to the file of HttpsCACertificates",
-        ),
-        TransportErrorKind::CertificateName => {
-            (Transient, "correct the address, or give the server a certificate for the name in it")
-        }
-        TransportErrorKind::CertificateTime => {
-            (Transient, "check this machine's clock; if the server is your own, renew its certificate")
-        }
-        TransportErrorKind::Tls => (
-            Transient,
-            "check that the address is right and that no proxy or firewall meddles with HTTPS there",
-        ),
-        TransportErrorKind::Interrupted => {
-            (Transient, "if it lasts, look for a proxy or firewall that cuts connections")
-        }
-        TransportErrorKind::Timeout => {
-            (Transient, "check the network and the firewall; a slow line may need a longer Timeout")
-        }
-    };
+    if let TransportErrorKind::Settings(remedy) = error.kind {
+        return Failure::new(Configuration, error.cause.as_str(), remedy);
+    }
+    let row = TRANSPORT_FAILURES.iter().find(|row| row.what == error.kind);
+    let (kind, remedy) = row.map_or((Transient, ""), |row| (row.kind, row.remedy));
     Failure::new(kind, format!("no answer from {url}: {}", one_line(&error.cause)), remedy)
 }
 
@@ -342,5 +344,43 @@ mod tests {
             let first = TOKEN_REFUSALS.iter().position(|other| reached.remedy == other.remedy).unwrap();
             assert_eq!(TOKEN_REFUSALS[first].remedy, row.remedy, "row {index}");
         }
+    }
+
+    #[test]
+    fn every_way_to_break_off_has_its_remedy() {
+        use TransportErrorKind as Kind;
+        // Exhaustive: a new kind does not compile until it is here.
+        let position = |kind: Kind| match kind {
+            Kind::Settings(_) => None,
+            Kind::Address
+            | Kind::Name
+            | Kind::Connection
+            | Kind::Proxy
+            | Kind::UntrustedCertificate
+            | Kind::CertificateName
+            | Kind::CertificateTime
+            | Kind::Tls
+            | Kind::Interrupted
+            | Kind::Timeout => TRANSPORT_FAILURES.iter().position(|row| row.what == kind),
+        };
+        let all = [
+            Kind::Address,
+            Kind::Name,
+            Kind::Connection,
+            Kind::Proxy,
+            Kind::UntrustedCertificate,
+            Kind::CertificateName,
+            Kind::CertificateTime,
+            Kind::Tls,
+            Kind::Interrupted,
+            Kind::Timeout,
+        ];
+        let found: Vec<_> = all.into_iter().map(position).collect();
+        let expected: Vec<_> = (0..TRANSPORT_FAILURES.len()).map(Some).collect();
+        assert_eq!(found, expected);
+        let error = TransportError { kind: Kind::Timeout, cause: "nothing".to_owned() };
+        assert!(of_transport("https://t/", &error).to_string().ends_with("a longer Timeout"));
+        let error = TransportError { kind: Kind::Settings("do so"), cause: "x is wrong".to_owned() };
+        assert_eq!(of_transport("https://t/", &error).to_string(), "x is wrong; do so");
     }
 }

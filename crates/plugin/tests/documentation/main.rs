@@ -7,6 +7,9 @@
     reason = "a panic is how a test fails"
 )]
 
+mod errors;
+mod markdown;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -14,7 +17,8 @@ use std::{
 };
 
 use OrthancGoogleCloudPlatform::configuration::{self, ACCOUNT_KEYS, KEYS, SECTION};
-use google_credentials::{Credential, remedy::TOKEN_REFUSALS};
+use google_credentials::{Credential, DEFAULT_UNIVERSE_DOMAIN, remedy::TOKEN_REFUSALS};
+use markdown::{anchor_of, blocks, code_spans, is_word, keys_of, table_below, without_blocks};
 use serde_json::{Value, json};
 
 /// What else the README names in code that looks like an option: Orthanc's, the DICOMweb plugin's and DICOM's own words.
@@ -108,6 +112,11 @@ fn the_documented_defaults_are_what_happens() {
         }
     }
     assert!(checked >= 14, "the tables have lost their form: {checked}");
+    let (configuration, _) = configuration::read(&complete().to_string());
+    let url = configuration.accounts[0].url(DEFAULT_UNIVERSE_DOMAIN);
+    let rows = table_below(&readme, "### Keys of `GoogleCloudPlatform`");
+    let base_url = rows.iter().find(|row| row[0] == "`BaseUrl`").unwrap();
+    assert!(url.starts_with(&code_spans(&base_url[2])[0]), "{url}");
 }
 
 #[test]
@@ -249,17 +258,20 @@ fn every_dependency_of_what_ships_has_its_sentence() {
 
 #[test]
 fn every_link_between_the_documents_leads_somewhere() {
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"] {
+    for document in
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/errors.md"]
+    {
         let text = read(document);
+        let folder = Path::new(document).parent().unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
             if target.contains("://") {
                 continue;
             }
-            let there = if path.is_empty() { document } else { path };
-            assert!(top().join(there).exists(), "{document}: {target}");
+            let there = if path.is_empty() { PathBuf::from(document) } else { folder.join(path) };
+            assert!(top().join(&there).exists(), "{document}: {target}");
             if !anchor.is_empty() {
-                let headings: Vec<_> = read(there).lines().filter_map(anchor_of).collect();
+                let headings: Vec<_> = read(&there).lines().filter_map(anchor_of).collect();
                 assert!(
                     headings.iter().any(|heading| heading == anchor),
                     "{document}: {target}: {headings:?}"
@@ -305,8 +317,9 @@ fn top() -> PathBuf {
 }
 
 #[track_caller]
-fn read(path: &str) -> String {
-    fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// All Rust code below a folder but its tests.
@@ -320,53 +333,4 @@ fn append_code(folder: &Path, code: &mut String) {
             code.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default());
         }
     }
-}
-
-/// The cells of the rows of the first table below a heading, without its head.
-#[track_caller]
-fn table_below(text: &str, heading: &str) -> Vec<Vec<String>> {
-    let (_, below) = text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
-    let rows = below.lines().skip_while(|line| !line.starts_with('|'));
-    let cells = |row: &str| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
-    rows.take_while(|line| line.starts_with('|')).skip(2).map(cells).collect()
-}
-
-/// What the first cells name in code.
-fn keys_of(rows: &[Vec<String>]) -> BTreeSet<String> {
-    rows.iter().flat_map(|row| code_spans(&row[0])).collect()
-}
-
-/// Everything between backticks; two of them where the code has one itself.
-fn code_spans(text: &str) -> Vec<String> {
-    let mut spans = Vec::new();
-    let mut rest = text;
-    while let Some(start) = rest.find('`') {
-        rest = &rest[start..];
-        let fence = "`".repeat(rest.len() - rest.trim_start_matches('`').len());
-        let Some((span, after)) = rest[fence.len()..].split_once(fence.as_str()) else { break };
-        spans.push(span.trim().to_owned());
-        rest = after;
-    }
-    spans
-}
-
-fn blocks<'a>(text: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
-    let fence = format!("```{language}\n");
-    let starts: Vec<_> = text.match_indices(&fence).map(|(at, _)| at + fence.len()).collect();
-    starts.into_iter().filter_map(|at| text[at..].split("```").next())
-}
-
-fn without_blocks(text: &str) -> String {
-    text.split("```").step_by(2).collect()
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric())
-}
-
-/// A heading as the anchor that hosts of repositories make of it.
-fn anchor_of(line: &str) -> Option<String> {
-    let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
-    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
-    Some(kept.collect::<String>().to_lowercase().replace(' ', "-"))
 }

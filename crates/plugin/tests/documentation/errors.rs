@@ -1,0 +1,83 @@
+//! `docs/errors.md` shows the tables of remedies as they are in the source.
+
+use google_credentials::{
+    FailureKind, TransportErrorKind,
+    remedy::{IMPERSONATION_REFUSALS, Row, TOKEN_REFUSALS, TRANSPORT_FAILURES},
+};
+
+use crate::{markdown::table_text_below, read};
+
+#[test]
+fn the_page_of_errors_shows_the_tables_of_the_source() {
+    let page = read("docs/errors.md");
+    let wanted = [
+        ("## Refusals of a token endpoint", refusals(TOKEN_REFUSALS)),
+        ("## Refusals of impersonation", refusals(IMPERSONATION_REFUSALS)),
+        ("## No whole answer", transport_failures()),
+    ];
+    for (heading, table) in wanted {
+        let shown = table_text_below(&page, heading);
+        assert!(shown == table, "docs/errors.md, below `{heading}`, has to hold this table:\n\n{table}");
+    }
+}
+
+#[test]
+fn the_page_of_errors_explains_how_failures_are_handled() {
+    let page = read("docs/errors.md");
+    for kind in [FailureKind::Transient, FailureKind::NeedsPerson, FailureKind::Configuration] {
+        assert!(page.contains(&format!("**{}**", handled(kind))), "{}", handled(kind));
+    }
+}
+
+fn refusals(rows: &[Row]) -> String {
+    let mut table =
+        "| status | error | Google's words | handled | what to do |\n|---|---|---|---|---|\n".to_owned();
+    for Row { status: (lowest, highest), error, words, kind, remedy } in rows {
+        let status = match (lowest, highest) {
+            (0, 999) => "any other".to_owned(),
+            (lowest, highest) if lowest == highest => lowest.to_string(),
+            (lowest, highest) => format!("{lowest} to {highest}"),
+        };
+        let error = if error.is_empty() { String::new() } else { format!("`{error}`") };
+        let words = if words.is_empty() { String::new() } else { format!("*{words}*") };
+        table += &row(&[&status, &error, &words, handled(*kind), remedy]);
+    }
+    table
+}
+
+fn transport_failures() -> String {
+    let mut table = "| what is wrong | handled | what to do |\n|---|---|---|\n".to_owned();
+    for failure in TRANSPORT_FAILURES {
+        table += &row(&[in_words(failure.what), handled(failure.kind), failure.remedy]);
+    }
+    table
+}
+
+fn row(cells: &[&str]) -> String {
+    let cells: String = cells.iter().map(|cell| format!(" {cell} |")).collect();
+    format!("|{}\n", cells.replace("  |", " |"))
+}
+
+fn handled(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Transient => "heals by itself",
+        FailureKind::NeedsPerson => "needs a person",
+        FailureKind::Configuration => "needs a correction",
+    }
+}
+
+fn in_words(kind: TransportErrorKind) -> &'static str {
+    match kind {
+        TransportErrorKind::Settings(_) => "the settings",
+        TransportErrorKind::Address => "the address is none",
+        TransportErrorKind::Name => "the host's name has no address",
+        TransportErrorKind::Connection => "no connection",
+        TransportErrorKind::Proxy => "the proxy cannot be reached, or refuses",
+        TransportErrorKind::UntrustedCertificate => "nobody who is trusted signed the server's certificate",
+        TransportErrorKind::CertificateName => "the server's certificate is for another name",
+        TransportErrorKind::CertificateTime => "the server's certificate is for another time",
+        TransportErrorKind::Tls => "what answers does not speak TLS as it should",
+        TransportErrorKind::Interrupted => "the connection broke off",
+        TransportErrorKind::Timeout => "nothing, or not all, came in time",
+    }
+}
