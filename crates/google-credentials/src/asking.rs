@@ -31,6 +31,16 @@ impl Asking<'_> {
         token::read_answer(&request.url, &response, sent_at)
     }
 
+    /// The same for a token exchange (RFC 8693 section 2.2), whose refusals mean other things.
+    pub(crate) async fn exchanged(&self, request: &Request) -> Result<AccessToken, Failure> {
+        let sent_at = self.world.now();
+        let response = self.send(request).await?;
+        if response.status != 200 {
+            return Err(remedy::of_exchange(&request.url, &response, sent_at));
+        }
+        token::read_answer(&request.url, &response, sent_at)
+    }
+
     /// Sends any request; whatever is answered is an answer.
     pub(crate) async fn send(&self, request: &Request) -> Result<Response, Failure> {
         self.world.send(request).await.map_err(|error| remedy::of_transport(&request.url, &error))

@@ -2,11 +2,12 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
     process::{Child, Stdio},
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{io::Interest, net::unix::pipe};
 
 use crate::executable::{Command, CommandOutput};
@@ -28,22 +29,24 @@ pub(crate) async fn run(command: &Command) -> io::Result<CommandOutput> {
 }
 
 async fn run_unlimited(command: &Command) -> io::Result<CommandOutput> {
-    let mut child = Running(
-        std::process::Command::new(&command.program)
-            .args(&command.arguments)
-            .envs(command.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?,
-    );
+    let child = std::process::Command::new(&command.program)
+        .args(&command.arguments)
+        .envs(command.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        // A group of its own, so that what it starts can be ended with it.
+        .process_group(0)
+        .spawn()?;
+    let mut running = Running { child, ended: false };
     let mut stdout = Vec::new();
-    if let Some(output) = child.0.stdout.take() {
+    if let Some(output) = running.child.stdout.take() {
         let output = pipe::Receiver::from_owned_fd(OwnedFd::from(output))?;
         read_to_end(&output, &mut stdout).await?;
     }
     loop {
-        if let Some(status) = child.0.try_wait()? {
+        if let Some(status) = running.child.try_wait()? {
+            running.ended = true;
             return Ok(CommandOutput { code: status.code(), stdout });
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -66,14 +69,18 @@ async fn read_to_end(output: &pipe::Receiver, content: &mut Vec<u8>) -> io::Resu
     }
 }
 
-/// A program that does not outlive this.
-struct Running(Child);
+/// A program that does not outlive this, nor does what it has started.
+struct Running {
+    child: Child,
+    /// It has been waited for: its number may be somebody else's by now.
+    ended: bool,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself. A killed program ends at once, so that waiting for it takes no time.
-        if self.0.kill().is_ok() {
-            drop(self.0.wait());
+        // A killed program ends at once, so that waiting for it takes no time.
+        if !self.ended && kill_process_group(Pid::from_child(&self.child), Signal::KILL).is_ok() {
+            drop(self.child.wait());
         }
     }
 }

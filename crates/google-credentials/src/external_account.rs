@@ -94,7 +94,7 @@ impl ExternalAccount {
             form.push(("options", Field::Plain(json!({"userProject": project}).to_string())));
         }
         let request = Request::form(asking.token_uri.unwrap_or(&self.token_url), form);
-        let token = asking.token(&Client::authenticate(self.client.as_ref(), request)).await?;
+        let token = asking.exchanged(&Client::authenticate(self.client.as_ref(), request)).await?;
         match &self.impersonation_url {
             None => Ok(token),
             Some(url) => {

@@ -14,6 +14,8 @@ use url::form_urlencoded;
 
 use crate::{
     Secret, TransportError, TransportErrorKind,
+    gate::Gates,
+    names::Names,
     strike_out::{strike_out, strike_out_answer},
     tls, transport,
 };
@@ -263,11 +265,12 @@ pub(crate) struct Http {
     client: Mutex<Option<reqwest::Client>>,
     /// For the metadata server: no proxy, no TLS.
     direct: Mutex<Option<reqwest::Client>>,
+    gates: Gates,
 }
 
 impl Http {
     pub(crate) fn new(settings: HttpSettings) -> Self {
-        Self { settings, client: Mutex::new(None), direct: Mutex::new(None) }
+        Self { settings, client: Mutex::new(None), direct: Mutex::new(None), gates: Gates::default() }
     }
 
     pub(crate) async fn send(&self, request: &Request) -> Result<Response, TransportError> {
@@ -279,6 +282,8 @@ impl Http {
             Way::Usual => self.settings.timeout,
             Way::MetadataServer => self.settings.timeout.min(METADATA_SERVER_TIMEOUT),
         };
+        // Before the time limit begins, which is that of the request itself.
+        let turn = self.gates.enter(&request.url).await;
         let outcome = match tokio::time::timeout(limit, self.exchange(request)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(TransportError {
@@ -286,6 +291,7 @@ impl Http {
                 cause: format!("no whole answer within {} s", limit.as_secs()),
             }),
         };
+        drop(turn);
         if outcome.as_ref().is_err_and(|error| error.kind.is_of_certificate()) {
             self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
@@ -369,7 +375,7 @@ impl Http {
 
 fn base_client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
-        .hickory_dns(true)
+        .dns_resolver(Names::default())
         // A token endpoint does not redirect (RFC 6749 section 3.2); what does is a portal that wants the credential.
         .redirect(redirect::Policy::none())
         // Tokens are asked for once an hour: a connection kept that long is closed by the other side.
@@ -427,7 +433,8 @@ fn basic(user: &str, password: &Secret) -> Result<HeaderValue, TransportError> {
 /// A server that quotes what it was sent must not bring a secret into a log by that.
 fn without_echo(mut body: Vec<u8>, request: &Request) -> Vec<u8> {
     for value in request.fields() {
-        if let Field::Secret(secret) = value {
+        let Field::Secret(secret) = value else { continue };
+        for secret in forms(secret) {
             let Ok(text) = std::str::from_utf8(&body) else { return body };
             if !secret.expose().is_empty() && text.contains(secret.expose()) {
                 body = text.replace(secret.expose(), "[struck out]").into_bytes();
@@ -435,6 +442,27 @@ fn without_echo(mut body: Vec<u8>, request: &Request) -> Vec<u8> {
         }
     }
     body
+}
+
+/// What of a secret a server may quote: the whole, as it stands in a form, and what follows the scheme of
+/// `Authorization` (RFC 9110 section 11.4), of Basic also the pair and the password (RFC 7617 section 2).
+fn forms(secret: &Secret) -> Vec<Secret> {
+    let whole = secret.expose();
+    let mut forms = vec![
+        secret.clone(),
+        Secret::new(form_urlencoded::byte_serialize(whole.as_bytes()).collect::<String>()),
+    ];
+    if let Some((scheme, credentials)) = whole.split_once(' ') {
+        if scheme == "Basic"
+            && let Some(pair) =
+                STANDARD.decode(credentials).ok().and_then(|pair| String::from_utf8(pair).ok())
+        {
+            forms.extend(pair.split_once(':').map(|(_, password)| Secret::new(password)));
+            forms.push(Secret::new(pair));
+        }
+        forms.push(Secret::new(credentials));
+    }
+    forms
 }
 
 /// The form as it goes over the wire (URL standard, section 5.2).

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     AccessToken, Failure, FailureKind, Request, Secret, asking::Asking, remedy, strike_out::strike_out,
+    token::is_header_value,
 };
 
 /// How long a token is asked for: what every project allows without further leave.
@@ -70,19 +71,30 @@ pub(crate) async fn impersonate(
         return Err(remedy::of_impersonation(url, &response, sent_at, parties));
     }
     let wrong = |what: &str| {
-        let cause = format!("{url} answered 200, but {what}: \"{}\"", strike_out(&response.body));
+        let cause = format!("{url} answered 200, but {what}");
         Failure::new(
             FailureKind::Transient,
             cause,
             "a proxy or captive portal may have answered in Google's place",
         )
     };
-    let answer: Value = serde_json::from_slice(&response.body).map_err(|_| wrong("not with JSON"))?;
+    let answer: Value = serde_json::from_slice(&response.body)
+        .map_err(|_| wrong(&format!("not with JSON: \"{}\"", strike_out(&response.body))))?;
     let value = answer.get("accessToken").and_then(Value::as_str).filter(|token| !token.is_empty());
     let value = value.ok_or_else(|| wrong("without `accessToken`"))?;
-    let expires_at = answer.get("expireTime").and_then(Value::as_str);
-    let expires_at = expires_at.and_then(|time| humantime::parse_rfc3339(time).ok());
-    let expires_at = expires_at.ok_or_else(|| wrong("without a date as `expireTime`"))?;
+    if !is_header_value(value) {
+        return Err(wrong("its `accessToken` is no token"));
+    }
+    let expire_time = answer.get("expireTime").and_then(Value::as_str);
+    let expire_time = expire_time.and_then(|time| humantime::parse_rfc3339(time).ok());
+    let expire_time = expire_time.ok_or_else(|| wrong("without a date as `expireTime`"))?;
+    // A date by Google's clock: this machine's may be wrong, and the token lives no longer for that.
+    let date = response.header("date").and_then(|date| httpdate::parse_http_date(date).ok());
+    let life = expire_time.duration_since(date.unwrap_or(sent_at)).unwrap_or_default();
+    if life.is_zero() {
+        return Err(wrong("with a token whose time is over"));
+    }
+    let expires_at = sent_at + life.min(lifetime);
     Ok(AccessToken { value: Secret::new(value), obtained_at: sent_at, expires_at })
 }
 

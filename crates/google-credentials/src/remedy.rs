@@ -81,6 +81,19 @@ pub const TOKEN_REFUSALS: &[Row] = &[
         remedy: "this is no answer of a token endpoint: check TokenUri, and whether a proxy answers in Google's place" },
 ];
 
+/// The refusals of a token exchange (RFC 8693) that mean something else than those of other grants, which cover the rest.
+///
+/// A subject token is somebody else's: what provides it may be late or down, and heals by itself.
+#[rustfmt::skip]
+pub const EXCHANGE_REFUSALS: &[Row] = &[
+    Row { status: (400, 401), error: "invalid_grant", words: "", kind: Transient,
+        remedy: "what the identity provider gave was not accepted: check that its token is renewed in time, and compare its issuer, audience and subject with the provider's settings (`gcloud iam workload-identity-pools providers describe`)" },
+    Row { status: (400, 401), error: "invalid_client", words: "", kind: NeedsPerson,
+        remedy: "Google does not know the client_id and client_secret of the credential's file: create the file again, with those of an OAuth client that exists" },
+    Row { status: (400, 403), error: "unauthorized_client", words: "", kind: NeedsPerson,
+        remedy: "grant the identity the role roles/serviceusage.serviceUsageConsumer on the project that `workforce_pool_user_project` names in the credential's file" },
+];
+
 /// The refusals of the IAM Service Account Credentials API, the most particular first. `{principal}` and `{target}` stand
 /// for who asks and whom it wants to be.
 #[rustfmt::skip]
@@ -156,7 +169,13 @@ pub(crate) struct Parties<'a> {
 
 /// What the token endpoint `url` meant by an answer other than 200 to a request sent at `sent_at`.
 pub(crate) fn of_refusal(url: &str, response: &Response, sent_at: SystemTime) -> Failure {
-    of_table(TOKEN_REFUSALS, url, response, sent_at, Parties::default())
+    of_table(TOKEN_REFUSALS.iter(), url, response, sent_at, Parties::default())
+}
+
+/// What the token exchange at `url` meant by an answer other than 200.
+pub(crate) fn of_exchange(url: &str, response: &Response, sent_at: SystemTime) -> Failure {
+    let rows = EXCHANGE_REFUSALS.iter().chain(TOKEN_REFUSALS);
+    of_table(rows, url, response, sent_at, Parties::default())
 }
 
 /// What `generateAccessToken` at `url` meant by an answer other than 200.
@@ -166,11 +185,11 @@ pub(crate) fn of_impersonation(
     sent_at: SystemTime,
     parties: Parties<'_>,
 ) -> Failure {
-    of_table(IMPERSONATION_REFUSALS, url, response, sent_at, parties)
+    of_table(IMPERSONATION_REFUSALS.iter(), url, response, sent_at, parties)
 }
 
 fn of_table(
-    table: &'static [Row],
+    mut rows: impl Iterator<Item = &'static Row>,
     url: &str,
     response: &Response,
     sent_at: SystemTime,
@@ -178,7 +197,7 @@ fn of_table(
 ) -> Failure {
     let words = Words::read(&response.body);
     let status = response.status;
-    let row = table.iter().find(|row| {
+    let row = rows.find(|row| {
         (row.status.0..=row.status.1).contains(&status)
             && (row.error.is_empty() || row.error == words.error || row.error == words.subtype)
             && words.description.contains(row.words)

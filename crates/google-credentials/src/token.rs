@@ -84,7 +84,7 @@ fn lifetime(expires_in: Option<&Value>) -> Option<Duration> {
 }
 
 /// The token goes into an `Authorization` header: visible ASCII (RFC 6750 section 2.1 allows even less).
-fn is_header_value(token: &str) -> bool {
+pub(crate) fn is_header_value(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
