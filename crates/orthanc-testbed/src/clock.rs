@@ -39,7 +39,8 @@ pub(crate) fn install(work: &Path) -> Result<Vec<(&'static str, PathBuf)>, Error
 pub(crate) fn set(work: &Path, seconds: i64) -> Result<(), Error> {
     // Replaced in one step, because Orthanc may be reading it.
     let new = work.join("clock-offset.new");
-    let written = fs::write(&new, format!("{seconds:+}\n")).and_then(|()| fs::rename(&new, offset_file(work)));
+    let written =
+        fs::write(&new, format!("{seconds:+}\n")).and_then(|()| fs::rename(&new, offset_file(work)));
     written.map_err(Error::io("set Orthanc's clock"))
 }
 

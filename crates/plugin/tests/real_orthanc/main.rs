@@ -14,6 +14,7 @@
 )]
 
 mod between;
+mod credentials;
 mod drop_in;
 mod network;
 mod publication;
