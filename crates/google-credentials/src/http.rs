@@ -16,7 +16,7 @@ use crate::{
     Secret, TransportError, TransportErrorKind,
     gate::Gates,
     names::Names,
-    strike_out::{strike_out, strike_out_answer},
+    strike_out::{Sent, strike_out, strike_out_answer},
     tls, transport,
 };
 
@@ -68,7 +68,11 @@ impl Proxy {
     /// here it is the last one, so that a password with a bare `@` does not send its rest to a name server.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        // A password may hold `://` as well.
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => (scheme, rest),
+            _ => ("http", text),
+        };
         if rest.is_empty() {
             return None;
         }
@@ -177,9 +181,17 @@ impl Request {
         self
     }
 
-    fn fields(&self) -> impl Iterator<Item = &Field> {
+    /// Everything in it that is secret; of `Authorization: Bearer …` the part behind the space as well.
+    fn secrets(&self) -> Sent {
         let form = if let Body::Form(fields) = &self.body { fields.as_slice() } else { &[] };
-        self.headers.iter().map(|(_, value)| value).chain(form.iter().map(|(_, value)| value))
+        let fields = self.headers.iter().map(|(_, value)| value).chain(form.iter().map(|(_, value)| value));
+        Sent::new(fields.flat_map(|field| match field {
+            Field::Plain(_) => Vec::new(),
+            Field::Secret(secret) => match secret.expose().split_once(' ') {
+                Some((_, credentials)) => vec![secret.clone(), Secret::new(credentials)],
+                None => vec![secret.clone()],
+            },
+        }))
     }
 
     /// As a log may show it.
@@ -189,7 +201,7 @@ impl Request {
             Method::Post => "POST",
             Method::Put => "PUT",
         };
-        let mut shown = format!("{method} {}", self.url);
+        let mut shown = format!("{method} {}", shown_url(&self.url));
         for (name, value) in &self.headers {
             shown = format!("{shown} [{name}: {}]", value.shown());
         }
@@ -221,8 +233,8 @@ impl Field {
     }
 }
 
-/// An answer, read whole. Whatever the request held in secret is struck out of its body.
-#[derive(Debug, Clone)]
+/// An answer, read whole.
+#[derive(Debug, Clone, Default)]
 pub struct Response {
     /// The status code.
     pub status: u16,
@@ -230,6 +242,8 @@ pub struct Response {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// What the request held in secret: to be struck out of whatever is quoted of this.
+    pub sent: Sent,
 }
 
 /// The headers that are kept.
@@ -300,11 +314,13 @@ impl Http {
                 Ok(answer) => tracing::warn!(
                     "HttpVerbose: < {} from {} ({}) {}",
                     answer.status,
-                    request.url,
-                    shown_headers(&answer.headers),
-                    strike_out_answer(&answer.body)
+                    shown_url(&request.url),
+                    shown_headers(answer),
+                    strike_out_answer(&answer.body, &answer.sent)
                 ),
-                Err(error) => tracing::warn!("HttpVerbose: < nothing from {}: {error}", request.url),
+                Err(error) => {
+                    tracing::warn!("HttpVerbose: < nothing from {}: {error}", shown_url(&request.url));
+                }
             }
         }
         outcome
@@ -352,7 +368,7 @@ impl Http {
                 });
             }
         }
-        Ok(Response { status: answer.status().as_u16(), headers, body: without_echo(body, request) })
+        Ok(Response { status: answer.status().as_u16(), headers, body, sent: request.secrets() })
     }
 
     fn client(&self, way: Way) -> Result<reqwest::Client, TransportError> {
@@ -430,41 +446,6 @@ fn basic(user: &str, password: &Secret) -> Result<HeaderValue, TransportError> {
     Ok(value)
 }
 
-/// A server that quotes what it was sent must not bring a secret into a log by that.
-fn without_echo(mut body: Vec<u8>, request: &Request) -> Vec<u8> {
-    for value in request.fields() {
-        let Field::Secret(secret) = value else { continue };
-        for secret in forms(secret) {
-            let Ok(text) = std::str::from_utf8(&body) else { return body };
-            if !secret.expose().is_empty() && text.contains(secret.expose()) {
-                body = text.replace(secret.expose(), "[struck out]").into_bytes();
-            }
-        }
-    }
-    body
-}
-
-/// What of a secret a server may quote: the whole, as it stands in a form, and what follows the scheme of
-/// `Authorization` (RFC 9110 section 11.4), of Basic also the pair and the password (RFC 7617 section 2).
-fn forms(secret: &Secret) -> Vec<Secret> {
-    let whole = secret.expose();
-    let mut forms = vec![
-        secret.clone(),
-        Secret::new(form_urlencoded::byte_serialize(whole.as_bytes()).collect::<String>()),
-    ];
-    if let Some((scheme, credentials)) = whole.split_once(' ') {
-        if scheme == "Basic"
-            && let Some(pair) =
-                STANDARD.decode(credentials).ok().and_then(|pair| String::from_utf8(pair).ok())
-        {
-            forms.extend(pair.split_once(':').map(|(_, password)| Secret::new(password)));
-            forms.push(Secret::new(pair));
-        }
-        forms.push(Secret::new(credentials));
-    }
-    forms
-}
-
 /// The form as it goes over the wire (URL standard, section 5.2).
 fn encoded(form: &[(&'static str, Field)]) -> String {
     let mut encoded = form_urlencoded::Serializer::new(String::new());
@@ -475,9 +456,23 @@ fn encoded(form: &[(&'static str, Field)]) -> String {
 }
 
 /// The headers as a log may show them.
-fn shown_headers(headers: &[(&'static str, String)]) -> String {
-    let shown = |(name, value): &(&'static str, String)| format!("{name}: {}", strike_out(value.as_bytes()));
-    headers.iter().map(shown).collect::<Vec<_>>().join(", ")
+fn shown_headers(answer: &Response) -> String {
+    let shown = |(name, value): &(&'static str, String)| {
+        format!("{name}: {}", strike_out(answer.sent.strike(value).as_bytes()))
+    };
+    answer.headers.iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
+/// An address as a log may show it: without user and password, and without its query.
+pub(crate) fn shown_url(url: &str) -> String {
+    let without_query = url.split(['?', '#']).next().unwrap_or(url);
+    match without_query.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            format!("{scheme}://{}{path}", host.rsplit('@').next().unwrap_or(host))
+        }
+        None => without_query.rsplit('@').next().unwrap_or(without_query).to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -493,6 +488,7 @@ mod tests {
             ("u%5C1:p%40ss%3Aw@proxy:3128", "http://proxy:3128", Some(("u\\1", "p@ss:w"))),
             ("u:p@ss:w@proxy:3128", "http://proxy:3128", Some(("u", "p@ss:w"))),
             ("https://u@proxy", "https://proxy", Some(("u", ""))),
+            ("user:hunter2://x@proxy:1", "http://proxy:1", Some(("user", "hunter2://x"))),
         ] {
             let proxy = Proxy::parse(text).unwrap();
             assert_eq!(proxy.address, address);
@@ -513,23 +509,41 @@ mod tests {
             ("Mon, 23 Nov 2026 11:00:00 GMT", Some(0)),
             ("soon", None),
         ] {
-            let response =
-                Response { status: 429, headers: vec![("retry-after", value.to_owned())], body: Vec::new() };
+            let response = Response {
+                status: 429,
+                headers: vec![("retry-after", value.to_owned())],
+                ..Response::default()
+            };
             assert_eq!(response.retry_after(now).map(|pause| pause.as_secs()), expected, "{value}");
         }
     }
 
     #[test]
-    fn an_echo_is_struck_out() {
-        let request =
-            Request::form("https://t/", vec![("refresh_token", Field::Secret(Secret::new("1//secret")))])
-                .secret_header("Authorization", "Bearer ya29.hush");
-        let body = br#"{"error_description":"unknown token 1//secret, Bearer ya29.hush"}"#;
-        let body = without_echo(body.to_vec(), &request);
-        assert_eq!(body, br#"{"error_description":"unknown token [struck out], [struck out]"}"#);
+    fn a_request_is_shown_without_its_secrets() {
+        let request = Request::form(
+            "https://bob:hunter2@t/token?key=hush",
+            vec![
+                ("grant_type", Field::Plain("refresh_token".to_owned())),
+                ("refresh_token", Field::Secret(Secret::new("1//secret"))),
+            ],
+        )
+        .secret_header("Authorization", "Bearer ya29.hush");
         assert_eq!(
             request.shown(),
-            "POST https://t/ [Authorization: [struck out]] refresh_token=[struck out]"
+            "POST https://t/token [Authorization: [struck out]] grant_type=refresh_token&refresh_token=[struck out]"
         );
+        let echo = request.secrets().strike("unknown 1//secret and ya29.hush");
+        assert_eq!(echo, "unknown [struck out] and [struck out]");
+    }
+
+    #[test]
+    fn addresses_are_shown_without_passwords() {
+        for (url, shown) in [
+            ("https://t/token", "https://t/token"),
+            ("http://bob:pw@t:80/token?x=y#z", "http://t:80/token"),
+            ("bob:pw@t/x", "t/x"),
+        ] {
+            assert_eq!(shown_url(url), shown);
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    AccessToken, Failure, FailureKind, Request, Secret, asking::Asking, remedy, strike_out::strike_out,
-    token::is_header_value,
+    AccessToken, Failure, FailureKind, Request, Secret, asking::Asking, http::shown_url, remedy,
+    strike_out::strike_out, token::is_header_value,
 };
 
 /// How long a token is asked for: what every project allows without further leave.

@@ -52,6 +52,7 @@ pub use keep::{Keeping, Kept, keep};
 pub use keeper::Renewal;
 pub use secret::Secret;
 pub use source::{Credential, DEFAULT_SCOPE, DEFAULT_TOKEN_URI, DEFAULT_UNIVERSE_DOMAIN, Grant, Source};
+pub use strike_out::Sent;
 pub use token::AccessToken;
 pub use transport::{TransportError, TransportErrorKind};
 pub use watch_files::watch_files;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     Failure, FailureKind, Response, TransportError, TransportErrorKind,
+    http::shown_url,
     strike_out::{one_line, strike_out},
 };
 use FailureKind::{Configuration, NeedsPerson, Transient};
@@ -52,7 +53,7 @@ pub const TOKEN_REFUSALS: &[Row] = &[
     Row { status: (400, 400), error: "invalid_target", words: "", kind: NeedsPerson,
         remedy: "the workload identity pool or its provider is unknown or disabled: compare `audience` in the credential's file with the provider in the console" },
     Row { status: (400, 400), error: "invalid_request", words: "", kind: NeedsPerson,
-        remedy: "Google does not take what the credential's file asks for: create the file again (`gcloud iam workload-identity-pools create-cred-config`)" },
+        remedy: "Google does not take the request as it stands: create the credential's file again with the tool that made it" },
     Row { status: (400, 401), error: "disabled_client", words: "", kind: NeedsPerson,
         remedy: "the OAuth client was disabled: use another credential" },
     Row { status: (400, 401), error: "invalid_scope", words: "", kind: NeedsPerson,
@@ -195,7 +196,7 @@ fn of_table(
     sent_at: SystemTime,
     parties: Parties<'_>,
 ) -> Failure {
-    let words = Words::read(&response.body);
+    let words = Words::read(response);
     let status = response.status;
     let row = rows.find(|row| {
         (row.status.0..=row.status.1).contains(&status)
@@ -211,7 +212,7 @@ fn of_table(
     {
         remedy = format!("{off}; {remedy}");
     }
-    let mut cause = format!("{url} answered {status}");
+    let mut cause = format!("{} answered {status}", shown_url(url));
     if !words.error.is_empty() {
         cause = format!("{cause} {}", words.error);
     }
@@ -219,7 +220,8 @@ fn of_table(
         cause = format!("{cause}: \"{}\"", words.description);
     }
     if let Some(location) = response.header("location") {
-        cause = format!("{cause}, towards {}", strike_out(location.as_bytes()));
+        cause =
+            format!("{cause}, towards {}", strike_out(response.sent.strike(&shown_url(location)).as_bytes()));
     }
     Failure {
         retry_after: response.retry_after(sent_at),
@@ -235,7 +237,7 @@ pub(crate) fn of_transport(url: &str, error: &TransportError) -> Failure {
     }
     let row = TRANSPORT_FAILURES.iter().find(|row| row.what == error.kind);
     let (kind, remedy) = row.map_or((Transient, ""), |row| (row.kind, row.remedy));
-    Failure::new(kind, format!("no answer from {url}: {}", one_line(&error.cause)), remedy)
+    Failure::new(kind, format!("no answer from {}: {}", shown_url(url), one_line(&error.cause)), remedy)
 }
 
 /// Google's own words in an error answer: OAuth's form (RFC 6749 section 5.2) or Google's (AIP-193).
@@ -247,10 +249,12 @@ struct Words {
 }
 
 impl Words {
-    fn read(body: &[u8]) -> Self {
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(one_line).unwrap_or_default();
-        let Ok(answer) = serde_json::from_slice::<Value>(body) else {
-            return Self { description: strike_out(body).trim().to_owned(), ..Self::default() };
+    fn read(response: &Response) -> Self {
+        let quoted = |text: &str| one_line(&response.sent.strike(text));
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(quoted).unwrap_or_default();
+        let Ok(answer) = serde_json::from_slice::<Value>(&response.body) else {
+            let body = response.sent.strike(&String::from_utf8_lossy(&response.body));
+            return Self { description: strike_out(body.as_bytes()).trim().to_owned(), ..Self::default() };
         };
         match answer.get("error") {
             Some(Value::Object(error)) => Self {
@@ -296,7 +300,7 @@ mod tests {
 
     fn refusal(status: u16, body: &str, headers: &[(&'static str, &str)]) -> Failure {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let response = Response { status, headers, body: body.as_bytes().to_vec() };
+        let response = Response { status, headers, body: body.as_bytes().to_vec(), ..Response::default() };
         let now = httpdate::parse_http_date("Mon, 23 Nov 2026 12:00:00 GMT").unwrap();
         of_refusal("https://t/token", &response, now)
     }

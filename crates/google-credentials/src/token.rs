@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use crate::{Failure, FailureKind, Response, Secret, remedy, strike_out::strike_out};
+use crate::{Failure, FailureKind, Response, Secret, http::shown_url, remedy, strike_out::strike_out};
 
 /// An OAuth 2.0 bearer token (RFC 6750) with the time at which it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) fn read_answer(
         retry_after: response.retry_after(sent_at),
         ..Failure::new(
             FailureKind::Transient,
-            format!("{url} answered 200, but {what}"),
+            format!("{} answered 200, but {what}", shown_url(url)),
             "a proxy or captive portal may have answered in Google's place: look at the way to that address",
         )
     };
@@ -51,7 +51,10 @@ pub(crate) fn read_answer(
     }
     let answer: Map<String, Value> = serde_json::from_slice(&response.body).map_err(|error| {
         let what = if error.is_eof() { "its JSON breaks off" } else { "not with the JSON object of a token" };
-        wrong(&format!("{what}: \"{}\"", strike_out(&response.body)))
+        wrong(&format!(
+            "{what}: \"{}\"",
+            strike_out(response.sent.strike(&String::from_utf8_lossy(&response.body)).as_bytes())
+        ))
     })?;
     let value = match answer.get("access_token") {
         Some(Value::String(token)) if is_header_value(token) => Secret::new(token),
@@ -93,7 +96,12 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Result<AccessToken, Failure> {
-        let response = Response { status: 200, headers: Vec::new(), body: body.as_bytes().to_vec() };
+        let response = Response {
+            status: 200,
+            headers: Vec::new(),
+            body: body.as_bytes().to_vec(),
+            ..Response::default()
+        };
         read_answer("https://t/token", &response, SystemTime::UNIX_EPOCH)
     }
 

@@ -109,7 +109,7 @@ fn token(name: &str, seconds: u64) -> Result<Response, TransportError> {
 
 #[expect(clippy::unnecessary_wraps, reason = "what the script holds")]
 fn answer(status: u16, body: &str) -> Result<Response, TransportError> {
-    Ok(Response { status, headers: Vec::new(), body: body.as_bytes().to_vec() })
+    Ok(Response { status, headers: Vec::new(), body: body.as_bytes().to_vec(), ..Response::default() })
 }
 
 fn refused() -> Result<Response, TransportError> {
