@@ -181,16 +181,22 @@ impl Request {
         self
     }
 
-    /// Everything in it that is secret; of `Authorization: Bearer …` the part behind the space as well.
+    /// Everything in it that is secret; of `Authorization: Bearer …` the part behind the space as well, of `Basic …` also
+    /// the pair that it holds and the password (RFC 7617 section 2).
     fn secrets(&self) -> Sent {
         let form = if let Body::Form(fields) = &self.body { fields.as_slice() } else { &[] };
         let fields = self.headers.iter().map(|(_, value)| value).chain(form.iter().map(|(_, value)| value));
-        Sent::new(fields.flat_map(|field| match field {
-            Field::Plain(_) => Vec::new(),
-            Field::Secret(secret) => match secret.expose().split_once(' ') {
-                Some((_, credentials)) => vec![secret.clone(), Secret::new(credentials)],
-                None => vec![secret.clone()],
-            },
+        Sent::new(fields.flat_map(|field| {
+            let Field::Secret(secret) = field else { return Vec::new() };
+            let Some((scheme, credentials)) = secret.expose().split_once(' ') else {
+                return vec![secret.clone()];
+            };
+            let pair = STANDARD.decode(credentials).ok().filter(|_| scheme == "Basic");
+            let pair = pair.and_then(|pair| String::from_utf8(pair).ok()).map(Secret::new);
+            let password = pair.as_ref().and_then(|pair| pair.expose().split_once(':'));
+            let password = password.map(|(_, password)| Secret::new(password));
+            // Whole before part: what holds another is struck out first.
+            [secret.clone(), Secret::new(credentials)].into_iter().chain(pair).chain(password).collect()
         }))
     }
 
@@ -259,6 +265,11 @@ impl Response {
     /// A kept header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(kept, _)| *kept == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as a log may quote it.
+    pub(crate) fn quoted(&self) -> String {
+        strike_out(self.sent.strike(&String::from_utf8_lossy(&self.body)).as_bytes())
     }
 
     /// `Retry-After` (RFC 9110 section 10.2.3), in seconds or as a date that is compared with `now`; at most 5 minutes.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     AccessToken, Failure, FailureKind, Request, Secret, asking::Asking, http::shown_url, remedy,
-    strike_out::strike_out, token::is_header_value,
+    token::is_header_value,
 };
 
 /// How long a token is asked for: what every project allows without further leave.
@@ -71,7 +71,7 @@ pub(crate) async fn impersonate(
         return Err(remedy::of_impersonation(url, &response, sent_at, parties));
     }
     let wrong = |what: &str| {
-        let cause = format!("{url} answered 200, but {what}");
+        let cause = format!("{} answered 200, but {what}", shown_url(url));
         Failure::new(
             FailureKind::Transient,
             cause,
@@ -79,7 +79,7 @@ pub(crate) async fn impersonate(
         )
     };
     let answer: Value = serde_json::from_slice(&response.body)
-        .map_err(|_| wrong(&format!("not with JSON: \"{}\"", strike_out(&response.body))))?;
+        .map_err(|_| wrong(&format!("not with JSON: \"{}\"", response.quoted())))?;
     let value = answer.get("accessToken").and_then(Value::as_str).filter(|token| !token.is_empty());
     let value = value.ok_or_else(|| wrong("without `accessToken`"))?;
     if !is_header_value(value) {

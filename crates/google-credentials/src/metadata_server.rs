@@ -1,8 +1,7 @@
 //! The metadata server of GCE, GKE workload identity and Cloud Run (AIP-4115).
 
 use crate::{
-    AccessToken, Failure, FailureKind, Request, Response, World, asking::Asking, http::Method,
-    strike_out::strike_out, token,
+    AccessToken, Failure, FailureKind, Request, Response, World, asking::Asking, http::Method, token,
 };
 
 /// The name that only machines of Google know.
@@ -43,7 +42,7 @@ fn check(url: &str, response: &Response, service_account: Option<&str>) -> Resul
     if response.status != 404 {
         return Ok(());
     }
-    let cause = format!("{url} answered 404: \"{}\"", strike_out(&response.body).trim());
+    let cause = format!("{url} answered 404: \"{}\"", response.quoted().trim());
     let remedy = match service_account {
         None => {
             "attach a service account to this machine (or bind one to the Kubernetes service account), with the scope cloud-platform"

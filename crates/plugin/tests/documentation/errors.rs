@@ -2,7 +2,7 @@
 
 use google_credentials::{
     FailureKind, TransportErrorKind,
-    remedy::{IMPERSONATION_REFUSALS, Row, TOKEN_REFUSALS, TRANSPORT_FAILURES},
+    remedy::{EXCHANGE_REFUSALS, IMPERSONATION_REFUSALS, Row, TOKEN_REFUSALS, TRANSPORT_FAILURES},
 };
 
 use crate::{markdown::table_text_below, read};
@@ -12,6 +12,7 @@ fn the_page_of_errors_shows_the_tables_of_the_source() {
     let page = read("docs/errors.md");
     let wanted = [
         ("## Refusals of a token endpoint", refusals(TOKEN_REFUSALS)),
+        ("## Refusals of a token exchange", refusals(EXCHANGE_REFUSALS)),
         ("## Refusals of impersonation", refusals(IMPERSONATION_REFUSALS)),
         ("## No whole answer", transport_failures()),
     ];

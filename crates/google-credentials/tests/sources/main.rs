@@ -1,0 +1,24 @@
+//! Every source of tokens against the pretend Google, through the real door to the outside.
+//!
+//! Whatever is said in these tests (every event of every library, with `HttpVerbose` on, every failure and every `Debug`)
+//! is searched for the pretend Google's secrets.
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod application_default;
+#[cfg(test)]
+mod every_source;
+#[cfg(test)]
+mod executable;
+#[cfg(test)]
+mod impersonation;
+#[cfg(test)]
+mod metadata_server;
+#[cfg(test)]
+mod options;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod subject_tokens;
