@@ -19,7 +19,7 @@ impl AuthorizedUser {
             client_secret: file.secret("client_secret")?,
             refresh_token: file.secret("refresh_token")?,
             token_uri: file.token_uri()?,
-            quota_project: file.optional("quota_project_id")?.map(str::to_owned),
+            quota_project: file.extra("quota_project_id"),
         })
     }
 

@@ -157,6 +157,12 @@ impl CredentialFile {
         }
     }
 
+    /// A member that tokens can be had without: whatever is no text in it is passed over.
+    pub(crate) fn extra(&self, name: &str) -> Option<String> {
+        let text = self.members.get(name)?.as_str()?.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
     /// `token_uri`, which may be missing.
     pub(crate) fn token_uri(&self) -> Result<Option<String>, Failure> {
         let Some(written) = self.optional("token_uri")? else { return Ok(None) };

@@ -40,7 +40,7 @@ impl Described {
                 source: Self::read(&file.object("source_credentials")?)?,
                 url: file.mandatory("service_account_impersonation_url")?.to_owned(),
                 delegates: file.strings("delegates")?,
-                quota_project: file.optional("quota_project_id")?.map(str::to_owned),
+                quota_project: file.extra("quota_project_id"),
             }))),
             Some(other) => Err(file.of_unknown_type(other)),
             None => {

@@ -67,7 +67,7 @@ impl ExternalAccount {
             source: SubjectSource::read(&file.object("credential_source")?)?,
             workforce_pool_user_project: file.optional("workforce_pool_user_project")?.map(str::to_owned),
             client: Client::read(file)?,
-            quota_project: file.optional("quota_project_id")?.map(str::to_owned),
+            quota_project: file.extra("quota_project_id"),
         })
     }
 
@@ -202,7 +202,7 @@ impl ExternalUser {
             token_url: file.mandatory("token_url")?.to_owned(),
             refresh_token: file.secret("refresh_token")?,
             client: Client::read(file)?,
-            quota_project: file.optional("quota_project_id")?.map(str::to_owned),
+            quota_project: file.extra("quota_project_id"),
         })
     }
 

@@ -144,10 +144,11 @@ impl Log<'_> {
             _ => "there is no valid token".to_owned(),
         };
         let again = in_words(state.pause(now).max(Duration::from_secs(1)));
-        let repeated = self
-            .last_failure
-            .as_ref()
-            .is_some_and(|last| (last.kind, &last.cause) == (failure.kind, &failure.cause));
+        // A portal's page has another number in it each time; what is to be done about it stays the same.
+        let repeated = self.last_failure.as_ref().is_some_and(|last| {
+            (last.kind, last.option) == (failure.kind, failure.option)
+                && (last.cause == failure.cause || last.remedy == failure.remedy)
+        });
         if repeated {
             let failing = in_words(now.duration_since(since).unwrap_or_default());
             tracing::info!(

@@ -183,7 +183,8 @@ impl Source {
         file: &CredentialFile,
         described: &Described,
     ) -> Result<Grant, Failure> {
-        let of_file = file.optional("universe_domain")?;
+        let of_file = file.extra("universe_domain");
+        let of_file = of_file.as_deref();
         let universe_domain = of_file.or(self.universe_domain.as_deref()).unwrap_or(DEFAULT_UNIVERSE_DOMAIN);
         // Google's libraries ask no token endpoint outside googleapis.com: service accounts sign for themselves there.
         let self_signed = universe_domain != DEFAULT_UNIVERSE_DOMAIN && self.token_uri.is_none();

@@ -63,8 +63,8 @@ impl Default for Configuration {
 /// What the accounts share.
 struct Shared {
     base_url: Result<Option<String>, Wrong>,
-    token_uri: Option<String>,
-    iam_uri: Option<String>,
+    token_uri: Result<Option<String>, Wrong>,
+    iam_uri: Result<Option<String>, Wrong>,
     /// Orthanc's `HttpTimeout`.
     http_timeout: Option<u64>,
     /// `DicomWeb.Servers`.
@@ -98,8 +98,8 @@ pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
     };
     let shared = Shared {
         base_url: base_url(&mut section),
-        token_uri: account::uri(&mut section, "TokenUri").unwrap_or_default(),
-        iam_uri: account::uri(&mut section, "IamUri").unwrap_or_default(),
+        token_uri: account::uri(&mut section, "TokenUri"),
+        iam_uri: account::uri(&mut section, "IamUri"),
         http_timeout: document.get("HttpTimeout").and_then(Value::as_u64),
         servers: object(dicomweb.get("Servers")),
     };
@@ -145,11 +145,10 @@ fn plugin_section(document: &Map<String, Value>, findings: &mut Findings) -> Map
 /// The Healthcare API's root, with its last slash; where it is wrong, every account is.
 fn base_url(section: &mut Section<'_, '_>) -> Result<Option<String>, Wrong> {
     let Some(written) = section.string("BaseUrl", &format!("use {BASE_URL}"))? else { return Ok(None) };
-    let is_root = url::Url::parse(&written).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
-    });
-    if !is_root {
-        section.error("BaseUrl", &format!("`{written}` is no address of an HTTP API; use {BASE_URL}"));
+    let remedy = format!("use {BASE_URL}");
+    let url = account::address(section, "BaseUrl", &written, &remedy).ok_or(Wrong)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        section.error("BaseUrl", &format!("holds a query, which has no meaning there; {remedy}"));
         return Err(Wrong);
     }
     if written.ends_with('/') {

@@ -124,9 +124,9 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
     let [Some(project), Some(location), Some(dataset), Some(store)] = parts else { return None };
     let (true, Ok(source)) = (fits, source) else { return None };
     let base_url = shared.base_url.as_ref().ok()?.clone();
-    let of_server = options.get("Timeout").and_then(Value::as_u64).filter(|seconds| *seconds > 0);
     // 0 means 60 to most of the Orthancs there are, and not what who writes it wants: no limit. A day is one.
     let limit = |seconds: u64| if seconds == 0 { LONGEST } else { seconds.min(u64::from(u32::MAX)) };
+    let of_server = options.get("Timeout").and_then(Value::as_u64).filter(|seconds| *seconds > 0).map(limit);
     let own = http_timeout.map(limit).or(of_server);
     let of_orthanc = shared.http_timeout.map(limit);
     Some(Account {
@@ -146,20 +146,32 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
 pub(super) fn uri(section: &mut Section<'_, '_>, key: &str) -> Result<Option<String>, Wrong> {
     let remedy = "use the address of an HTTPS server, or leave it out for Google's";
     let Some(written) = section.string(key, remedy)? else { return Ok(None) };
-    match url::Url::parse(&written) {
-        Ok(url) if url.scheme() == "https" => Ok(Some(written)),
-        Ok(url) if url.scheme() == "http" => {
-            let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-            if !here {
-                section.warn(key, "is not https: the credential travels in clear; use https");
-            }
-            Ok(Some(written))
-        }
-        _ => {
-            section.error(key, &format!("`{written}` is no address; {remedy}"));
-            Err(Wrong)
-        }
+    let Some(url) = address(section, key, &written, remedy) else { return Err(Wrong) };
+    let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    if url.scheme() == "http" && !here {
+        section.warn(key, "is not https: the credential travels in clear; use https");
     }
+    Ok(Some(written))
+}
+
+/// An HTTP address without a user: what is none may hold a password, and is not quoted.
+pub(super) fn address(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    written: &str,
+    remedy: &str,
+) -> Option<url::Url> {
+    let url = url::Url::parse(written).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let Some(url) = url else {
+        let shown = if written.contains('@') { "it".to_owned() } else { format!("`{written}`") };
+        section.error(key, &format!("{shown} is no address of an HTTP server; {remedy}"));
+        return None;
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        section.error(key, &format!("holds a user or a password, which has no meaning there; {remedy}"));
+        return None;
+    }
+    Some(url)
 }
 
 fn path(name: &str) -> String {

@@ -29,13 +29,22 @@ pub(super) fn source(section: &mut Section<'_, '_>, shared: &Shared) -> Result<O
     let Some(credential) = credential? else { return Ok(None) };
     Ok(Some(Source {
         credential,
-        token_uri: token_uri?.or_else(|| shared.token_uri.clone()),
+        token_uri: or_shared(token_uri?, &shared.token_uri)?,
         scopes: scopes?,
         impersonation: impersonation?,
-        iam_uri: iam_uri?.or_else(|| shared.iam_uri.clone()).map(with_last_slash),
+        iam_uri: or_shared(iam_uri?, &shared.iam_uri)?.map(with_last_slash),
         quota_project: quota_project?,
         universe_domain: universe_domain?,
     }))
+}
+
+/// The account's own address, else that of all accounts. Where that is wrong, nothing else must get the credential.
+fn or_shared(own: Option<String>, shared: &Result<Option<String>, Wrong>) -> Result<Option<String>, Wrong> {
+    match (own, shared) {
+        (Some(own), _) => Ok(Some(own)),
+        (None, Ok(shared)) => Ok(shared.clone()),
+        (None, Err(Wrong)) => Err(Wrong),
+    }
 }
 
 /// The credential: the first there is, in the order of the C++ plugin and then of the table in the README; `None` for

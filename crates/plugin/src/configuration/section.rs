@@ -80,7 +80,7 @@ impl<'a, 'f> Section<'a, 'f> {
         match self.value(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Value::String(text)) => Ok(Some(text.trim().to_owned())),
             Some(_) => {
                 self.error(key, &format!("is not a string; {remedy}"));
                 Err(Wrong)
@@ -108,7 +108,7 @@ impl<'a, 'f> Section<'a, 'f> {
     /// A whole number of seconds, 0 or more; `None` where it is absent or wrong.
     pub(super) fn seconds(&mut self, key: &str, remedy: &str) -> Option<u64> {
         let value = self.value(key).filter(|value| !value.is_null())?;
-        let seconds = value.as_u64();
+        let seconds = value.as_u64().or_else(|| whole(value));
         if seconds.is_none() {
             let what = match value {
                 Value::Number(number) => format!("is {number}, not a whole number of seconds"),
@@ -175,6 +175,12 @@ impl<'a, 'f> Section<'a, 'f> {
             self.members.iter().find(|(written, _)| written.eq_ignore_ascii_case(key)).map(|(_, value)| value)
         })
     }
+}
+
+/// `60.0`, which Orthanc's own reader takes for 60.
+fn whole(value: &Value) -> Option<u64> {
+    // Rust writes a float without a fraction as an integer.
+    value.as_f64()?.to_string().parse().ok()
 }
 
 /// The known key that `written` was probably meant to be.

@@ -205,6 +205,40 @@ fn what_works_with_a_warning() {
 }
 
 #[test]
+fn addresses_hold_no_password_and_a_wrong_one_is_not_passed_over() {
+    for (patch, expected) in [
+        (
+            json!({"TokenUri": "127.0.0.1/token"}),
+            "E GoogleCloudPlatform.TokenUri: `127.0.0.1/token` is no address",
+        ),
+        (
+            json!({"TokenUri": "https://bob:hush@t/token"}),
+            "E GoogleCloudPlatform.TokenUri: holds a user or a password",
+        ),
+        (json!({"TokenUri": "bob:hush@t/token"}), "E GoogleCloudPlatform.TokenUri: it is no address"),
+        (json!({"IamUri": "x"}), "E GoogleCloudPlatform.IamUri: `x` is no address"),
+        (
+            json!({"BaseUrl": "https://bob:hush@h/v1/"}),
+            "E GoogleCloudPlatform.BaseUrl: holds a user or a password",
+        ),
+        (json!({"BaseUrl": "https://h/v1/?x=y"}), "E GoogleCloudPlatform.BaseUrl: holds a query"),
+    ] {
+        check(&section(&patch), 0, &[expected]);
+    }
+    let own = json!({"TokenUri": "x", "Accounts": {"a": {"TokenUri": "https://t/token"}}});
+    check(&section(&own), 1, &["E GoogleCloudPlatform.TokenUri: `x` is no address"]);
+    let blanks = section(&json!({"BaseUrl": " https://h/v1/ "}));
+    assert!(check(&blanks, 1, &[]).accounts[0].url("googleapis.com").starts_with("https://h/v1/projects/"));
+    let float = section(&json!({"Timeout": 7.0}));
+    assert_eq!(check(&float, 1, &[]).http.timeout, Duration::from_secs(7));
+    check(
+        &section(&json!({"Timeout": 7.5})),
+        1,
+        &["E GoogleCloudPlatform.Timeout: is 7.5, not a whole number"],
+    );
+}
+
+#[test]
 fn token_uri_of_the_account_wins() {
     let both =
         section(&json!({"TokenUri": "https://g/t", "Accounts": {"a": {"TokenUri": "http://localhost:1/t"}}}));
