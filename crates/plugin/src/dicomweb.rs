@@ -1,12 +1,35 @@
 //! The DICOMweb plugin, asked through Orthanc's REST API.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::BTreeSet,
+    fmt, fs,
+    sync::{Mutex, PoisonError},
+};
 
 use orthanc_sdk::{Error, Host, Method, Version};
 use serde_json::Value;
 
+use crate::publication::Wipe;
+
 /// The first version whose servers can be changed at run time.
 const OLDEST: Version = Version::new(1, 0, 0);
+
+/// Whether the DICOMweb plugin's wipe of its servers is still to come: not if the plugin was loaded before us.
+///
+/// Orthanc tells no plugin of the order in which it loads them, but each library is in this process' memory from the
+/// moment it is loaded. To be asked in `initialize`. Only the first answer in the life of the image counts: after
+/// `POST /tools/reset`, which loads in the same order, glibc may have kept the library all the while.
+pub(crate) fn wipe() -> Wipe {
+    static LOADED_BEFORE: Mutex<Option<bool>> = Mutex::new(None);
+    let mut known = LOADED_BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_loaded = || {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        maps.to_lowercase()
+            .lines()
+            .any(|line| line.rsplit('/').next().is_some_and(|file| file.contains("dicomweb")))
+    };
+    if *known.get_or_insert_with(is_loaded) { Wipe::Over } else { Wipe::ToCome }
+}
 
 /// The remote servers of the DICOMweb plugin, at `{DicomWeb.Root}servers`.
 #[derive(Debug, Clone)]

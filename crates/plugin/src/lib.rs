@@ -25,12 +25,14 @@ use std::{
 
 use configuration::{Configuration, Severity};
 use orthanc_sdk::{Change, Host, Plugin, Refusal, Version};
+use publication::Wipe;
 use running::Running;
 
 /// The plugin, between `OrthancPluginInitialize` and `OrthancPluginFinalize`.
 pub struct GoogleCloudPlatform {
     host: Host,
     configuration: Configuration,
+    wipe: Wipe,
     running: Mutex<Option<Running>>,
 }
 
@@ -49,7 +51,7 @@ impl Plugin for GoogleCloudPlatform {
         );
         // Where users search and retrieve; relative to Orthanc Explorer, so that it works behind a path prefix.
         host.set_root_uri(&format!("..{}app/client/index.html", configuration.dicomweb.root));
-        Ok(Self { host: host.clone(), configuration, running: Mutex::new(None) })
+        Ok(Self { host: host.clone(), configuration, wipe: dicomweb::wipe(), running: Mutex::new(None) })
     }
 
     fn on_change(&self, change: Change) {
@@ -80,7 +82,7 @@ impl GoogleCloudPlatform {
             );
             return;
         }
-        match Running::start(self.host.clone(), self.configuration.clone()) {
+        match Running::start(self.host.clone(), self.configuration.clone(), self.wipe) {
             Ok(running) => *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running),
             Err(error) => tracing::error!(
                 "no account can be used: no thread could be started ({error}); free memory or raise the limit of threads, and restart Orthanc"

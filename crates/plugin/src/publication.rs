@@ -1,19 +1,28 @@
 //! When an account's server has to be given to the DICOMweb plugin again: pure decisions.
 //!
-//! The DICOMweb plugin empties its list in its own `OrthancStarted` callback, which may come after ours. So what was
-//! accepted is looked for in the list, and given again until it is there. While Orthanc starts, the looks go on: a server
-//! that was seen and is gone was wiped, and is given again, for all accounts, but once only, because the plugin wipes
-//! once a start. After that, whatever is gone was deleted by a user, and stays so until the account's next token.
+//! The DICOMweb plugin empties its list, once a start, in its own `OrthancStarted` callback. Whoever was loaded before it
+//! has published by then: at once, or seconds later where a third plugin's callback in between is slow. So what was
+//! accepted is looked for in the list, and given again until it is there. If that wipe is still to come, the looks go on:
+//! a server that was seen and is gone was wiped, and is given again. In every other case, and after the wipe, whatever is
+//! gone was deleted by a user, and stays so until the account's next token.
 
 use std::time::Duration;
 
-/// How long Orthanc is taken to be starting, from our own `OrthancStarted` on: the other plugins' callbacks follow it at
-/// once, and take milliseconds.
-const STARTING: Duration = Duration::from_secs(2);
+/// The DICOMweb plugin's wipe, as seen from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wipe {
+    /// The DICOMweb plugin was loaded before us, so that its callback came before ours; or the wipe was seen.
+    Over,
+    /// It was loaded after us, or nobody knows.
+    ToCome,
+}
+
+/// How long after our own `OrthancStarted` the wipe is waited for.
+const STARTING: Duration = Duration::from_secs(60);
 /// The shortest pause between two looks.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
-/// The longest pause between two looks while Orthanc starts.
-const LONGEST_PAUSE_AT_START: Duration = Duration::from_millis(500);
+/// The longest pause between two looks while a wipe is waited for.
+const LONGEST_PAUSE_AT_START: Duration = Duration::from_secs(1);
 /// The longest pause before a server that was refused, or is not listed, is given again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -34,7 +43,7 @@ enum Standing {
 #[derive(Debug)]
 pub struct Publication {
     standings: Vec<Standing>,
-    wiped: bool,
+    wipe: Wipe,
     /// Pauses in a row that were taken because something was left to do.
     troubled_pauses: u32,
 }
@@ -52,8 +61,8 @@ pub enum Seen {
 
 impl Publication {
     /// Nothing is published, and Orthanc has just started.
-    pub fn new(accounts: usize) -> Self {
-        Self { standings: vec![Standing::Absent; accounts], wiped: false, troubled_pauses: 0 }
+    pub fn new(accounts: usize, wipe: Wipe) -> Self {
+        Self { standings: vec![Standing::Absent; accounts], wipe, troubled_pauses: 0 }
     }
 
     /// The account has a new token.
@@ -80,13 +89,14 @@ impl Publication {
 
     /// What the list, asked for `elapsed` after `OrthancStarted`, means for each account where something has changed.
     pub fn looked(&mut self, elapsed: Duration, listed: impl Fn(usize) -> bool) -> Vec<(usize, Seen)> {
+        let waiting = self.waits_for_the_wipe(elapsed);
         let mut changes = Vec::new();
         let mut wiped = false;
         for (account, standing) in self.standings.iter_mut().enumerate() {
             let (after, seen) = match (*standing, listed(account)) {
                 (Standing::Accepted, true) => (Standing::Listed, Seen::Holds),
                 (Standing::Accepted, false) => (Standing::Wanted, Seen::Gone),
-                (Standing::Listed, false) if elapsed < STARTING && !self.wiped => {
+                (Standing::Listed, false) if waiting => {
                     wiped = true;
                     (Standing::Wanted, Seen::Gone)
                 }
@@ -96,14 +106,16 @@ impl Publication {
             *standing = after;
             changes.push((account, seen));
         }
-        self.wiped |= wiped;
+        if wiped {
+            self.wipe = Wipe::Over;
+        }
         changes
     }
 
     /// How long until the next look, `elapsed` after `OrthancStarted`. `look_every` is the pause when there is nothing
     /// to do but to notice what users do.
     pub fn pause(&mut self, elapsed: Duration, look_every: Duration) -> Duration {
-        if elapsed < STARTING {
+        if self.waits_for_the_wipe(elapsed) {
             return elapsed.clamp(SHORTEST_PAUSE, LONGEST_PAUSE_AT_START);
         }
         if !self.standings.iter().any(|at| matches!(at, Standing::Wanted | Standing::Accepted)) {
@@ -120,6 +132,10 @@ impl Publication {
         let mut held = self.at(Standing::Accepted);
         held.extend(self.at(Standing::Listed));
         held
+    }
+
+    fn waits_for_the_wipe(&self, elapsed: Duration) -> bool {
+        self.wipe == Wipe::ToCome && elapsed < STARTING
     }
 
     fn at(&self, standing: Standing) -> Vec<usize> {
@@ -151,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_is_wiped_at_the_start_is_given_again_once() {
-        let mut publication = Publication::new(2);
+        let mut publication = Publication::new(2, Wipe::ToCome);
         publication.token(0);
         publication.token(1);
         assert_eq!(give_all(&mut publication), [0, 1]);
@@ -165,8 +181,30 @@ mod tests {
     }
 
     #[test]
+    fn a_late_wipe_is_seen_and_a_user_before_it_is_not_told_from_it() {
+        let mut publication = Publication::new(1, Wipe::ToCome);
+        publication.token(0);
+        give_all(&mut publication);
+        publication.looked(AT_ONCE, |_| true);
+        assert_eq!(publication.looked(Duration::from_secs(40), |_| false), [(0, Seen::Gone)]);
+        give_all(&mut publication);
+        publication.looked(Duration::from_secs(41), |_| true);
+        assert_eq!(publication.looked(Duration::from_secs(42), |_| false), [(0, Seen::Deleted)]);
+    }
+
+    #[test]
+    fn without_a_wipe_to_come_a_deletion_is_a_users_from_the_start() {
+        let mut publication = Publication::new(1, Wipe::Over);
+        publication.token(0);
+        give_all(&mut publication);
+        publication.looked(AT_ONCE, |_| true);
+        assert_eq!(publication.looked(AT_ONCE, |_| false), [(0, Seen::Deleted)]);
+        assert_eq!(publication.pause(AT_ONCE, MINUTE), MINUTE);
+    }
+
+    #[test]
     fn what_vanishes_before_it_was_seen_is_given_until_it_holds() {
-        let mut publication = Publication::new(1);
+        let mut publication = Publication::new(1, Wipe::Over);
         publication.token(0);
         for _ in 0..20 {
             assert_eq!(give_all(&mut publication), [0]);
@@ -178,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_a_user_deletes_stays_deleted_until_the_next_token() {
-        let mut publication = Publication::new(1);
+        let mut publication = Publication::new(1, Wipe::Over);
         publication.token(0);
         give_all(&mut publication);
         publication.looked(AT_ONCE, |_| true);
@@ -191,9 +229,9 @@ mod tests {
 
     #[test]
     fn pauses_grow_while_there_is_trouble_and_end_with_it() {
-        let mut publication = Publication::new(1);
+        let mut publication = Publication::new(1, Wipe::ToCome);
         assert_eq!(publication.pause(Duration::ZERO, MINUTE), SHORTEST_PAUSE);
-        assert_eq!(publication.pause(Duration::from_secs(1), MINUTE), LONGEST_PAUSE_AT_START);
+        assert_eq!(publication.pause(Duration::from_secs(30), MINUTE), LONGEST_PAUSE_AT_START);
         assert_eq!(publication.pause(STARTING, MINUTE), MINUTE);
         publication.token(0);
         let pauses: Vec<u128> = (0..14).map(|_| publication.pause(MINUTE, MINUTE).as_millis()).collect();

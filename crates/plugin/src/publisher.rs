@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     configuration::Account,
     dicomweb::DicomWeb,
-    publication::{Publication, Seen},
+    publication::{Publication, Seen, Wipe},
 };
 
 /// The accounts, their newest tokens, and what the DICOMweb plugin holds of them.
@@ -40,6 +40,7 @@ impl Publisher {
         dicomweb: DicomWeb,
         world: Arc<dyn World>,
         look_every: Duration,
+        wipe: Wipe,
         accounts: Vec<(Account, watch::Receiver<Kept>)>,
     ) -> Self {
         let entry = |(account, kept)| Entry { account, kept, trouble: None, announced: false };
@@ -48,7 +49,7 @@ impl Publisher {
             started_at: world.now(),
             world,
             look_every,
-            publication: Publication::new(accounts.len()),
+            publication: Publication::new(accounts.len(), wipe),
             accounts: accounts.into_iter().map(entry).collect(),
             list_trouble: None,
         }

@@ -12,7 +12,9 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{configuration::Configuration, dicomweb::DicomWeb, logging, publisher::Publisher};
+use crate::{
+    configuration::Configuration, dicomweb::DicomWeb, logging, publication::Wipe, publisher::Publisher,
+};
 
 /// Orthanc shows the first 16 bytes of it.
 const THREAD_NAME: &str = "GOOGLE-CLOUD";
@@ -27,13 +29,13 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts the thread.
-    pub(crate) fn start(host: Host, configuration: Configuration) -> io::Result<Self> {
+    pub(crate) fn start(host: Host, configuration: Configuration, wipe: Wipe) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
             host.name_current_thread(THREAD_NAME);
             let log = logging::into_log_of(&host);
-            runtime.block_on(run(&host, configuration, stopped));
+            runtime.block_on(run(&host, configuration, wipe, stopped));
             drop(runtime);
             drop(log);
             host.clear_current_thread_name();
@@ -52,7 +54,7 @@ impl Drop for Running {
     }
 }
 
-async fn run(host: &Host, configuration: Configuration, stopped: oneshot::Receiver<()>) {
+async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: oneshot::Receiver<()>) {
     let Configuration { accounts, dicomweb: settings, http, look_every } = configuration;
     let dicomweb = DicomWeb::new(host.clone(), settings.root);
     let checked = match dicomweb.check() {
@@ -96,7 +98,7 @@ async fn run(host: &Host, configuration: Configuration, stopped: oneshot::Receiv
         kept_accounts.push((account, kept));
     }
     keepers.spawn(watch_files(Arc::clone(&world), watched));
-    let mut publisher = Publisher::new(dicomweb, world, look_every, kept_accounts);
+    let mut publisher = Publisher::new(dicomweb, world, look_every, wipe, kept_accounts);
     tokio::select! {
         // Sent or dropped: either way the plugin stops.
         _ = stopped => {}

@@ -157,6 +157,46 @@ fn loaded_after_the_dicomweb_plugin() {
     held(scene, orthanc);
 }
 
+/// A plugin whose `OrthancStarted` takes four seconds.
+const SLOW: &str = r#"
+#include <OrthancCPlugin.h>
+#include <unistd.h>
+static OrthancPluginErrorCode Changed(OrthancPluginChangeType change, OrthancPluginResourceType t, const char* id) {
+  if (change == OrthancPluginChangeType_OrthancStarted) sleep(4);
+  return OrthancPluginErrorCode_Success;
+}
+int32_t OrthancPluginInitialize(OrthancPluginContext* context) {
+  OrthancPluginRegisterOnChangeCallback(context, Changed);
+  return 0;
+}
+void OrthancPluginFinalize() {}
+const char* OrthancPluginGetName() { return "slow"; }
+const char* OrthancPluginGetVersion() { return "1"; }
+"#;
+
+#[test]
+fn a_slow_neighbour_between_us_and_the_dicomweb_plugin() {
+    let scene = Scene::new();
+    let (source, library) = (scene.write("slow.c", SLOW), scene.path("libSlow.so"));
+    let compiled = std::process::Command::new("gcc")
+        .args(["-shared", "-fPIC", "-I/usr/include/orthanc", "-o"])
+        .args([&library, &source])
+        .status();
+    assert!(compiled.unwrap().success());
+    let orthanc = Orthanc::builder()
+        .plugin(plugin())
+        .plugin(library)
+        .dicomweb()
+        .configuration(&scene.configuration(&json!({"g": scene.service_account()})));
+    let stage = scene.start(orthanc);
+    stage.wait_until_ready("g");
+    // Published long before the wipe, which comes after the neighbour's four seconds, and published again after it.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    stage.wait_until("the server is there", || stage.servers().contains("g"));
+    assert_eq!(stage.search("g").0, 200);
+    assert!(!stage.orthanc.log().contains("somebody deleted"), "{}", stage.orthanc.log());
+}
+
 /// The server holds beyond the DICOMweb plugin's own start, and works.
 #[track_caller]
 fn held(scene: Scene, orthanc: Builder) {

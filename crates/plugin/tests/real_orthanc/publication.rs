@@ -103,8 +103,6 @@ fn what_a_user_deletes_stays_deleted_until_the_next_token() {
     let orthanc = scene.orthanc(&json!({"g": scene.service_account()}));
     let stage = scene.start(orthanc);
     stage.wait_until_ready("g");
-    // The plugin takes a loss for the DICOMweb plugin's own while Orthanc starts.
-    std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(stage.orthanc.delete("/dicom-web/servers/g").unwrap().status, 200);
     while stage.scene.emulator.tokens_issued().len() < 2 {
         // Asked before the number of tokens, so that no token can have come in between.
