@@ -5,7 +5,11 @@ use google_credentials::{
     remedy::{EXCHANGE_REFUSALS, IMPERSONATION_REFUSALS, Row, TOKEN_REFUSALS, TRANSPORT_FAILURES},
 };
 
-use crate::{markdown::table_text_below, read};
+use crate::{
+    append_code,
+    markdown::{code_spans, table_below, table_text_below},
+    read, top,
+};
 
 #[test]
 fn the_page_of_errors_shows_the_tables_of_the_source() {
@@ -28,6 +32,22 @@ fn the_page_of_errors_explains_how_failures_are_handled() {
     for kind in [FailureKind::Transient, FailureKind::NeedsPerson, FailureKind::Configuration] {
         assert!(page.contains(&format!("**{}**", handled(kind))), "{}", handled(kind));
     }
+}
+
+#[test]
+fn what_the_page_has_the_store_say_is_what_the_pretend_google_says() {
+    let mut emulator = String::new();
+    append_code(&top().join("crates/google-emulator/src"), &mut emulator);
+    let rows = table_below(&read("docs/errors.md"), "## Refusals of the DICOM store");
+    let mut checked = 0;
+    for row in rows {
+        let quoted = row[2].trim_matches('*');
+        for words in code_spans(&row[1]).iter().map(String::as_str).chain([quoted]) {
+            assert!(emulator.contains(words), "nobody says: {words}");
+            checked += usize::from(!words.is_empty());
+        }
+    }
+    assert!(checked >= 10, "the table has lost its form: {checked}");
 }
 
 fn refusals(rows: &[Row]) -> String {

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 pub(crate) fn table_below(text: &str, heading: &str) -> Vec<Vec<String>> {
     let (_, below) = text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
     let rows = below.lines().skip_while(|line| !line.starts_with('|'));
-    let cells = |row: &str| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+    // An empty cell is one blank wide.
+    let wide = |row: &str| row.replace("| |", "|  |").replace("| |", "|  |");
+    let cells =
+        |row: &str| wide(row).trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
     rows.take_while(|line| line.starts_with('|')).skip(2).map(cells).collect()
 }
 
