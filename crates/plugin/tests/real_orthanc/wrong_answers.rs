@@ -284,3 +284,36 @@ fn an_outage_leaves_the_token_at_hand() {
     let log = stage.orthanc.log();
     assert_eq!(lines_at(&log, 'E').len(), 1, "{log}");
 }
+
+/// Servers and proxies in between like to repeat what they were sent. The stage looks for the secrets when it goes.
+#[test]
+fn an_answer_that_repeats_the_credential() {
+    let scene = Scene::new();
+    let secret = scene.emulator.authorized_user().refresh_token;
+    let escaped = secret.replace('/', "\\/");
+    let form = secret.replace('/', "%2F");
+    let echoes = [
+        format!(r#"{{"error":"invalid_request","error_description":"unknown token {escaped}"}}"#),
+        format!(r#"{{"error":"server_error","error_description":"refresh_token={form}&x=y"}}"#),
+        format!("<p>No: refresh_token={form}</p>"),
+        format!(r#"{{"access_token":"{escaped}","expires_in":"#),
+    ];
+    let accounts: serde_json::Map<String, serde_json::Value> = (0..echoes.len())
+        .map(|index| {
+            let mut account = scene.user_strings();
+            account["TokenUri"] = json!(format!("{}?case={index}", scene.emulator.token_url()));
+            (format!("echo-{index}"), account)
+        })
+        .collect();
+    for echo in &echoes {
+        scene.emulator.faults().add(Fault::answer(Route::Token, 400, echo));
+    }
+    let orthanc = scene.orthanc(&accounts.into()).configuration(&json!({"HttpVerbose": true}));
+    let stage = scene.start(orthanc);
+    stage.wait_until("every echo was told", || {
+        let log = stage.orthanc.log();
+        (0..echoes.len()).all(|index| log.contains(&format!("Account \"echo-{index}\": ")))
+    });
+    let log = stage.stop();
+    assert!(log.contains("unknown token [struck out]"), "{log}");
+}

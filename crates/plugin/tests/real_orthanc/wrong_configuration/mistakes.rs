@@ -132,7 +132,7 @@ fn files(mistakes: &mut Mistakes<'_>) {
         "external",
         "ServiceAccountFile",
         r#"{"type": "external_account", "audience": "//iam"}"#,
-        &["of type `external_account`", "AuthorizedUserFile takes `authorized_user`"],
+        &["of type `external_account`", "with the option CredentialsFile instead of ServiceAccountFile"],
     );
     // What `gcloud auth print-access-token --format json` writes today.
     let token = json!({"token": scene.emulator.mint_token("x", SOON).unwrap()}).to_string();
