@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod application_default;
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod every_source;
 #[cfg(test)]
 mod executable;

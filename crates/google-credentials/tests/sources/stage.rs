@@ -145,6 +145,11 @@ impl Stage {
         }
     }
 
+    /// This machine's time, in seconds since 1970.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.world.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    }
+
     /// What the store answers to a search with the token.
     pub(crate) fn search(&self, grant: &Grant) -> u16 {
         let url = format!("{}/studies", self.emulator.dicom_web_url());
