@@ -236,7 +236,7 @@ fn keys(mistakes: &mut Mistakes<'_>) {
         "no-credential",
         &json!({"ServiceAccountFile": null}),
         "",
-        &["has no credential", "add ServiceAccountFile, or AuthorizedUserFile"],
+        &["has no credential", "add ServiceAccountFile, CredentialsFile, MetadataServer"],
     );
     mistakes.account(
         "typed-credential",
