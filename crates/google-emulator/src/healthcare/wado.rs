@@ -2,7 +2,9 @@
 
 use super::{
     address::Scope,
-    transcode::{EXPLICIT_LITTLE, LARGEST_FILE, is_target, is_uncompressed, to_explicit_little},
+    transcode::{
+        EXPLICIT_LITTLE, LARGEST_FILE, is_target, is_uncompressed, to_explicit_little, transcoded_length,
+    },
 };
 use crate::{
     archive::{Instance, StoreName},
@@ -19,7 +21,10 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use serde_json::{Map, Value};
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 use tokio::{fs::File, io::AsyncReadExt, sync::mpsc};
 
 /// Bytes read from a file at a time.
@@ -53,8 +58,10 @@ pub(crate) async fn retrieve(
     if !wanted.multipart {
         let Some(instance) = instances.into_iter().next() else { return Err(missing()) };
         let syntax = result_syntax(&instance, &wanted).to_owned();
-        let source = Source::open(world, &instance, &wanted).await?;
-        let length = source.file.metadata().await.map_err(GoogleError::internal)?.len();
+        let source = Source::open(&instance, &wanted).await.map_err(GoogleError::internal)?;
+        let length = source.length().await.map_err(|error| {
+            GoogleError::bad_request(format!("cannot transcode the instance to {syntax}: {error}"))
+        })?;
         let mut response =
             streamed(&format!("application/dicom; transfer-syntax={syntax}"), |sender| async move {
                 let _ends = source.send(&sender).await;
@@ -64,10 +71,9 @@ pub(crate) async fn retrieve(
     }
     let boundary = hex(&random_bytes(20).map_err(GoogleError::internal)?);
     let kind = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
-    let world = Arc::clone(world);
     Ok(streamed(&kind, |sender| async move {
         for instance in instances {
-            if send_part(&world, &instance, &wanted, &boundary, &sender).await.is_none() {
+            if send_part(&instance, &wanted, &boundary, &sender).await.is_none() {
                 return;
             }
         }
@@ -177,69 +183,97 @@ fn result_syntax<'a>(instance: &'a Instance, wanted: &'a Wanted) -> &'a str {
     if wanted.transfer_syntax == "*" { &instance.transfer_syntax } else { &wanted.transfer_syntax }
 }
 
-/// A file to be sent; a temporary one goes away with it.
-struct Source {
-    file: File,
-    temporary: Option<PathBuf>,
+/// Where an instance's bytes come from.
+enum Source {
+    /// The file as it is.
+    Stored(File),
+    /// What [`to_explicit_little`] makes of it, while it is sent.
+    Transcoded(Arc<Instance>),
 }
 
 impl Source {
-    async fn open(
-        world: &Arc<World>,
-        instance: &Arc<Instance>,
-        wanted: &Wanted,
-    ) -> Result<Self, GoogleError> {
+    async fn open(instance: &Arc<Instance>, wanted: &Wanted) -> io::Result<Self> {
         if result_syntax(instance, wanted) == instance.transfer_syntax {
-            let file = File::open(instance.file()).await.map_err(GoogleError::internal)?;
-            return Ok(Self { file, temporary: None });
+            Ok(Self::Stored(File::open(instance.file()).await?))
+        } else {
+            Ok(Self::Transcoded(Arc::clone(instance)))
         }
-        let (instance, path) = (Arc::clone(instance), world.archive.incoming_file());
-        let target = path.clone();
-        let transcoded =
-            tokio::task::spawn_blocking(move || to_explicit_little(instance.file(), &target)).await;
-        transcoded.map_err(GoogleError::internal)?.map_err(GoogleError::internal)?;
-        let file = File::open(&path).await.map_err(GoogleError::internal)?;
-        Ok(Self { file, temporary: Some(path) })
     }
 
-    /// `None` when the client is gone or the file broke off.
-    async fn send(mut self, sender: &Sender) -> Option<()> {
-        loop {
-            let mut chunk = BytesMut::with_capacity(CHUNK);
-            let read = self.file.read_buf(&mut chunk).await;
-            match read {
-                Ok(0) => return Some(()),
-                Ok(_) => sender.send(Ok(chunk.freeze())).await.ok()?,
-                Err(error) => {
-                    sender.send(Err(error)).await.ok()?;
-                    return None;
-                }
+    /// How many bytes [`Source::send`] will send. What cannot be transcoded fails here, where it still gets a status.
+    async fn length(&self) -> io::Result<u64> {
+        match self {
+            Self::Stored(file) => Ok(file.metadata().await?.len()),
+            Self::Transcoded(instance) => {
+                let instance = Arc::clone(instance);
+                tokio::task::spawn_blocking(move || transcoded_length(instance.file())).await?
+            }
+        }
+    }
+
+    /// `None` when the client is gone or the instance broke off.
+    async fn send(self, sender: &Sender) -> Option<()> {
+        let sent = match self {
+            Self::Stored(file) => send_file(file, sender).await,
+            Self::Transcoded(instance) => {
+                let mut chunks = Chunks { sender: sender.clone(), chunk: BytesMut::new() };
+                let transcode = move || {
+                    to_explicit_little(instance.file(), &mut chunks)?;
+                    chunks.flush()
+                };
+                tokio::task::spawn_blocking(transcode).await.unwrap_or_else(|error| Err(error.into()))
+            }
+        };
+        match sent {
+            Ok(()) => Some(()),
+            Err(error) => {
+                // Too late for a status: the connection breaks off, so that nobody takes this for the end.
+                sender.send(Err(error)).await.ok()?;
+                None
             }
         }
     }
 }
 
-impl Drop for Source {
-    fn drop(&mut self) {
-        if let Some(path) = &self.temporary {
-            // Left over, it would go with the folder or at the next start.
-            drop(std::fs::remove_file(path));
+async fn send_file(mut file: File, sender: &Sender) -> io::Result<()> {
+    loop {
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        if file.read_buf(&mut chunk).await? == 0 {
+            return Ok(());
         }
+        sender.send(Ok(chunk.freeze())).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
     }
 }
 
-async fn send_part(
-    world: &Arc<World>,
-    instance: &Arc<Instance>,
-    wanted: &Wanted,
-    boundary: &str,
-    sender: &Sender,
-) -> Option<()> {
-    let source = match Source::open(world, instance, wanted).await {
+/// Sends what is written to it, at the client's pace. For blocking threads.
+struct Chunks {
+    sender: Sender,
+    chunk: BytesMut,
+}
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = self.chunk.split().freeze();
+        self.sender.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+async fn send_part(instance: &Arc<Instance>, wanted: &Wanted, boundary: &str, sender: &Sender) -> Option<()> {
+    let source = match Source::open(instance, wanted).await {
         Ok(source) => source,
         Err(error) => {
-            // Too late for a status: the connection breaks off, so that nobody takes this for the end.
-            sender.send(Err(io::Error::other(error.message))).await.ok()?;
+            sender.send(Err(error)).await.ok()?;
             return None;
         }
     };
