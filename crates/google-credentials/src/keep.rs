@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    AccessToken, ExposedFile, Failure, FailureKind, Grant, Source, World,
+    AccessToken, BoxFuture, ExposedFile, Failure, FailureKind, Grant, Source, World,
     keeper::{Action, Event, State, next},
     remedy::in_words,
 };
@@ -65,33 +65,43 @@ pub async fn keep(world: Arc<dyn World>, keeping: Keeping, kept: watch::Sender<K
     let look_every = keeping.look_every;
     let now = world.now();
     let (mut state, mut action) = next(now, world.dice(), look_every, State::new(now), Event::Look);
+    let mut request: Option<BoxFuture<'_, Result<Grant, Failure>>> = None;
     loop {
         let token = || kept.borrow().grant().map(|grant| grant.token.clone());
         let (event, failure) = match action {
-            Action::Wait(pause) => tokio::select! {
-                () = world.sleep(pause) => (Event::Look, None),
-                () = keeping.changed.notified() => {
-                    tracing::info!("{}: the credential's file has new content", keeping.name);
-                    (Event::CredentialChanged, None)
-                }
-            },
+            Action::Request => {
+                request = Some(Box::pin(keeping.source.fetch(&*world)));
+                (Event::Look, None)
+            }
             Action::TellExpired => {
                 log.expired(token().as_ref());
                 kept.send_if_modified(Kept::expire);
                 (Event::Look, None)
             }
-            Action::Request => match keeping.source.fetch(&*world).await {
-                Ok(grant) => {
-                    log.obtained(&grant, world.now());
-                    let AccessToken { obtained_at, expires_at, .. } = grant.token;
-                    let renewal = grant.renewal;
-                    kept.send_replace(Kept::Token(grant));
-                    (Event::Obtained { obtained_at, expires_at, renewal }, None)
+            Action::Wait(pause) => tokio::select! {
+                biased;
+                answer = answer(&mut request) => {
+                    request = None;
+                    match answer {
+                        Ok(grant) => {
+                            log.obtained(&grant, world.now());
+                            let AccessToken { obtained_at, expires_at, .. } = grant.token;
+                            let renewal = grant.renewal;
+                            kept.send_replace(Kept::Token(grant));
+                            (Event::Obtained { obtained_at, expires_at, renewal }, None)
+                        }
+                        Err(failure) => {
+                            let Failure { kind, retry_after, throttled, .. } = failure;
+                            (Event::Failed { kind, retry_after, throttled }, Some(failure))
+                        }
+                    }
                 }
-                Err(failure) => {
-                    let Failure { kind, retry_after, throttled, .. } = failure;
-                    (Event::Failed { kind, retry_after, throttled }, Some(failure))
+                // What a request under way has read may be the old content: it is noticed after the answer.
+                () = keeping.changed.notified(), if request.is_none() => {
+                    tracing::info!("{}: the credential's file has new content", keeping.name);
+                    (Event::CredentialChanged, None)
                 }
+                () = world.sleep(pause) => (Event::Look, None),
             },
         };
         let now = world.now();
@@ -99,6 +109,14 @@ pub async fn keep(world: Arc<dyn World>, keeping: Keeping, kept: watch::Sender<K
         if let Some(failure) = failure {
             log.failed(failure, &state, now, token().as_ref());
         }
+    }
+}
+
+/// The answer to the request under way; never, where there is none.
+async fn answer(request: &mut Option<BoxFuture<'_, Result<Grant, Failure>>>) -> Result<Grant, Failure> {
+    match request {
+        Some(request) => request.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -164,12 +182,18 @@ impl Log<'_> {
     }
 
     fn expired(&self, token: Option<&AccessToken>) {
-        let (Some(token), Some(failure)) = (token, &self.last_failure) else { return };
+        let Some(token) = token else { return };
+        let name = &self.keeping.name;
         let at = httpdate::fmt_http_date(token.expires_at);
-        tracing::error!(
-            "{}: its token expired at {at} and Google refuses whatever uses it, because no new one could be had: {failure}",
-            self.keeping.name
-        );
+        match &self.last_failure {
+            Some(failure) => tracing::error!(
+                "{name}: its token expired at {at} and Google refuses whatever uses it, because no new one could be had: {failure}"
+            ),
+            // After a sleep of the machine, or because the first request of an outage hangs.
+            None => tracing::warn!(
+                "{name}: its token expired at {at}, and the answer to the request for a new one is not there yet"
+            ),
+        }
     }
 }
 

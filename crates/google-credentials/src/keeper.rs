@@ -28,6 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 /// The least pause after a 429 that does not say how long to wait.
 const COOL_DOWN: Duration = Duration::from_secs(30);
+/// A token is taken to be over so long before its end: a request needs a moment to arrive, and Google counts whole seconds.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
 /// The pause while Google refuses a credential: asking more often changes nothing and may lock the account.
 const PAUSE_FOR_A_PERSON: Duration = Duration::from_secs(300);
 
@@ -51,8 +53,16 @@ struct Life {
 enum Phase {
     /// Waiting until `until`, as decided at `since`.
     Waiting { since: SystemTime, until: SystemTime },
-    /// A request is under way.
-    Requesting,
+    /// A request is under way, begun at `since`.
+    Requesting { since: SystemTime },
+}
+
+impl Life {
+    /// From when on nobody shall use the token: no more than a tenth of its life before its end.
+    fn over_at(self) -> SystemTime {
+        let whole = self.expires_at.duration_since(self.obtained_at).unwrap_or_default();
+        self.expires_at - ON_THE_WAY.min(whole / 10)
+    }
 }
 
 /// When a token is renewed.
@@ -94,7 +104,8 @@ pub enum Event {
 /// What to do now. Whoever obeys comes back with the event that follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Ask for a token and come back with [`Event::Obtained`] or [`Event::Failed`].
+    /// Ask for a token; come back with [`Event::Obtained`] or [`Event::Failed`], and with [`Event::Look`] as long as
+    /// there is no answer.
     Request,
     /// The token is over and there is no other: say so, then come back with [`Event::Look`].
     TellExpired,
@@ -120,14 +131,14 @@ impl State {
 
     /// Whether there is a token whose time is not over.
     pub fn has_valid_token(&self, now: SystemTime) -> bool {
-        self.token.is_some_and(|life| now < life.expires_at)
+        self.token.is_some_and(|life| now < life.over_at())
     }
 
     /// How long until the next attempt.
     pub fn pause(&self, now: SystemTime) -> Duration {
         match self.phase {
             Phase::Waiting { until, .. } => until.duration_since(now).unwrap_or_default(),
-            Phase::Requesting => Duration::ZERO,
+            Phase::Requesting { .. } => Duration::ZERO,
         }
     }
 }
@@ -135,7 +146,7 @@ impl State {
 /// The next state, and what to do. `dice` is in `0.0..1.0`; `look_every` is the longest wait (at most a minute).
 pub fn next(now: SystemTime, dice: f64, look_every: Duration, state: State, event: Event) -> (State, Action) {
     let state = match (state.phase, event) {
-        (Phase::Requesting, Event::Look | Event::CredentialChanged) | (_, Event::Look) => state,
+        (Phase::Requesting { .. }, Event::Look | Event::CredentialChanged) | (_, Event::Look) => state,
         (_, Event::CredentialChanged) => State { phase: Phase::Waiting { since: now, until: now }, ..state },
         (_, Event::Obtained { obtained_at, expires_at, renewal }) => {
             let life = Life { obtained_at, expires_at };
@@ -147,9 +158,16 @@ pub fn next(now: SystemTime, dice: f64, look_every: Duration, state: State, even
                 told_expired: false,
             }
         }
-        (_, Event::Failed { kind, retry_after, throttled }) => {
+        (phase, Event::Failed { kind, retry_after, throttled }) => {
             let failures = state.failures.saturating_add(1);
-            let pause = pause(kind, failures, retry_after, throttled, dice, look_every);
+            let mut pause = pause(kind, failures, retry_after, throttled, dice, look_every);
+            if let (Phase::Requesting { since }, FailureKind::Transient, None, false) =
+                (phase, kind, retry_after, throttled)
+            {
+                // A server that hangs was left alone meanwhile.
+                let took = now.duration_since(since).unwrap_or_default();
+                pause = pause.saturating_sub(took).max(SHORTEST_PAUSE);
+            }
             State { phase: Phase::Waiting { since: now, until: now + pause }, failures, ..state }
         }
     };
@@ -157,15 +175,15 @@ pub fn next(now: SystemTime, dice: f64, look_every: Duration, state: State, even
 }
 
 fn look(now: SystemTime, look_every: Duration, state: State) -> (State, Action) {
-    let Phase::Waiting { since, until } = state.phase else {
-        return (state, Action::Wait(next_look(now, look_every)));
-    };
-    if now >= until || now < since {
-        return (State { phase: Phase::Requesting, ..state }, Action::Request);
+    let mut wait = next_look(now, look_every);
+    if let Phase::Waiting { since, until } = state.phase {
+        if now >= until || now < since {
+            return (State { phase: Phase::Requesting { since: now }, ..state }, Action::Request);
+        }
+        wait = wait.min(until.duration_since(now).unwrap_or_default());
     }
-    let mut wait = until.duration_since(now).unwrap_or_default().min(next_look(now, look_every));
     if let Some(life) = state.token.filter(|_| !state.told_expired) {
-        match life.expires_at.duration_since(now) {
+        match life.over_at().duration_since(now) {
             Ok(left) if !left.is_zero() => wait = wait.min(left),
             _ => return (State { told_expired: true, ..state }, Action::TellExpired),
         }

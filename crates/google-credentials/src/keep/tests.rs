@@ -1,6 +1,14 @@
 //! The keeper's task in a world whose clock is moved by its sleeps and whose token server follows a script.
 
-use std::{collections::VecDeque, fmt, io, path::Path, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use serde_json::json;
 use tokio::sync::Notify;
@@ -23,11 +31,13 @@ impl Seen {
 }
 
 struct Script {
-    now: Mutex<SystemTime>,
+    now: Arc<Mutex<SystemTime>>,
     answers: Mutex<VecDeque<Result<Response, TransportError>>>,
     /// The file's content; `None` while it is missing.
     file: Mutex<VecDeque<Option<String>>>,
     over: Notify,
+    /// The script is at its end: a request is not answered, and no time goes by.
+    hangs: Arc<AtomicBool>,
     seen: Arc<Seen>,
 }
 
@@ -65,15 +75,22 @@ impl World for Script {
             if let Some(answer) = answer {
                 return answer;
             }
+            self.hangs.store(true, Ordering::Relaxed);
             self.over.notify_one();
             std::future::pending().await
         })
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        *self.now.lock().unwrap() += duration;
-        self.seen.add(format!("slept {}", duration.as_millis()));
-        Box::pin(std::future::ready(()))
+        let (now, hangs, seen) = (Arc::clone(&self.now), Arc::clone(&self.hangs), Arc::clone(&self.seen));
+        // What is not waited for takes no time.
+        Box::pin(async move {
+            if hangs.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            *now.lock().unwrap() += duration;
+            seen.add(format!("slept {}", duration.as_millis()));
+        })
     }
 }
 
@@ -133,10 +150,11 @@ fn play(
 ) -> (Vec<String>, Option<String>) {
     let seen = Arc::new(Seen::default());
     let script = Arc::new(Script {
-        now: Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_435_200)),
+        now: Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_435_200))),
         answers: Mutex::new(answers.into_iter().collect()),
         file: Mutex::new(file.into_iter().collect()),
         over: Notify::new(),
+        hangs: Arc::new(AtomicBool::new(false)),
         seen: Arc::clone(&seen),
     });
     let keeping = Keeping {

@@ -77,12 +77,39 @@ fn the_end_of_a_token_is_told_once() {
     assert_eq!(action, Action::Request);
     let failed = Event::Failed { kind: FailureKind::NeedsPerson, retry_after: None, throttled: false };
     let (state, action) = next(at(16), 0.0, MINUTE, state, failed);
-    assert_eq!(action, Action::Wait(Duration::from_secs(14)));
-    let (state, action) = next(at(30), 0.0, MINUTE, state, Event::Look);
+    // Two seconds before its end, because a request takes its time too.
+    assert_eq!(action, Action::Wait(Duration::from_secs(12)));
+    let (state, action) = next(at(28), 0.0, MINUTE, state, Event::Look);
     assert_eq!(action, Action::TellExpired);
+    assert!(!state.has_valid_token(at(28)));
     let (_, action) = next(at(30), 0.0, MINUTE, state, Event::Look);
     // Until the full minute.
     assert_eq!(action, Action::Wait(Duration::from_secs(30)));
+}
+
+#[test]
+fn the_end_of_a_token_is_told_while_a_request_hangs() {
+    let (state, _) = with_token(30, 0.0);
+    let (state, action) = next(at(15), 0.0, MINUTE, state, Event::Look);
+    assert_eq!(action, Action::Request);
+    let (state, action) = next(at(15), 0.0, MINUTE, state, Event::Look);
+    assert_eq!(action, Action::Wait(Duration::from_secs(13)));
+    let (state, action) = next(at(28), 0.0, MINUTE, state, Event::Look);
+    assert_eq!(action, Action::TellExpired);
+    // Never two requests at once.
+    let (_, action) = next(at(28), 0.0, MINUTE, state, Event::Look);
+    assert!(matches!(action, Action::Wait(_)), "{action:?}");
+}
+
+#[test]
+fn a_request_that_hung_was_a_pause() {
+    let (mut state, _) = next(at(0), 1.0, MINUTE, State::new(at(0)), Event::Look);
+    state.failures = 40;
+    let failed = Event::Failed { kind: FailureKind::Transient, retry_after: None, throttled: false };
+    for (took, left) in [(0, 60_000), (45, 15_000), (60, 250), (900, 250)] {
+        let (after, _) = next(at(took), 1.0, MINUTE, state, failed);
+        assert_eq!(after.pause(at(took)).as_millis(), left, "{took}");
+    }
 }
 
 #[derive(Debug, Clone)]
