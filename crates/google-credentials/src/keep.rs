@@ -185,15 +185,16 @@ impl Log<'_> {
         let Some(token) = token else { return };
         let name = &self.keeping.name;
         let at = httpdate::fmt_http_date(token.expires_at);
-        match &self.last_failure {
-            Some(failure) => tracing::error!(
-                "{name}: its token expired at {at} and Google refuses whatever uses it, because no new one could be had: {failure}"
-            ),
+        let Some(failure) = &self.last_failure else {
             // After a sleep of the machine, or because the first request of an outage hangs.
-            None => tracing::warn!(
+            tracing::warn!(
                 "{name}: its token expired at {at}, and the answer to the request for a new one is not there yet"
-            ),
-        }
+            );
+            return;
+        };
+        tracing::error!(
+            "{name}: its token expired at {at} and Google refuses whatever uses it, because no new one could be had: {failure}"
+        );
     }
 }
 
