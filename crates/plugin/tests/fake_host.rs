@@ -14,7 +14,7 @@ use std::{
 };
 
 use OrthancGoogleCloudPlatform::GoogleCloudPlatform;
-use google_emulator::Emulator;
+use google_emulator::{Emulator, Fault, Route};
 use orthanc_sdk::{
     Change, Level, Method,
     fake_host::{FakeHost, Property},
@@ -83,7 +83,10 @@ struct Stage {
 
 impl Stage {
     fn new(dicomweb: DicomWeb, patch: &Value) -> Self {
-        let emulator = Emulator::builder().start().unwrap();
+        Self::before(Emulator::builder().start().unwrap(), dicomweb, patch)
+    }
+
+    fn before(emulator: Emulator, dicomweb: DicomWeb, patch: &Value) -> Self {
         let user = emulator.authorized_user();
         let account = json!({
             "Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s",
@@ -109,8 +112,13 @@ impl Stage {
 
     #[track_caller]
     fn wait_until(&self, what: &str, condition: impl Fn(&DicomWeb) -> bool) {
+        self.wait(what, || condition(&self.dicomweb.lock().unwrap()));
+    }
+
+    #[track_caller]
+    fn wait(&self, what: &str, condition: impl Fn() -> bool) {
         let end = Instant::now() + Duration::from_secs(30);
-        while !condition(&self.dicomweb.lock().unwrap()) {
+        while !condition() {
             assert!(Instant::now() < end, "waited in vain until {what}: {:#?}", self.lines());
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -136,6 +144,10 @@ impl Stage {
     /// Ends as Orthanc does, and looks whether anything is left.
     fn end(self) {
         assert_eq!(self.host.change(Change::OrthancStopped), Some(0));
+        self.end_stopped();
+    }
+
+    fn end_stopped(self) {
         assert_eq!(our_threads(), 0, "a thread outlives OrthancStopped");
         self.host.finalize();
         self.host.assert_clean();
@@ -264,6 +276,47 @@ fn in_the_database_servers_are_deleted_on_a_clean_stop_alone() {
         stage.end();
         assert_eq!(dicomweb.lock().unwrap().servers.len(), left);
     }
+}
+
+/// What README promises of OrthancStopped, whatever the network does. It takes milliseconds.
+const STOPPED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Stops while `stage` waits for answers that never come, and would for an hour.
+fn stop_while_it_waits(stage: Stage) {
+    let start = Instant::now();
+    assert_eq!(stage.host.change(Change::OrthancStopped), Some(0));
+    let took = start.elapsed();
+    assert!(took < STOPPED_WITHIN, "OrthancStopped took {took:?}");
+    assert!(stage.emulator.requests().iter().all(|request| request.status.is_none()), "there was an answer");
+    stage.end_stopped();
+}
+
+#[test]
+fn orthanc_stopped_waits_for_no_answer() {
+    let stage = Stage::new(DicomWeb::default(), &json!({"GoogleCloudPlatform": {"Timeout": 3600}}));
+    stage.emulator.faults().add(Fault::hang(Route::Token).until_cleared());
+    stage.start();
+    stage.wait("both accounts have asked", || stage.emulator.requests().len() == 2);
+    let requests = stage.emulator.requests();
+    assert!(requests.iter().all(|request| request.route == Route::Token && request.status.is_none()));
+    stop_while_it_waits(stage);
+}
+
+#[test]
+fn orthanc_stopped_waits_for_no_tls() {
+    let emulator = Emulator::builder().start().unwrap();
+    let account = json!({"TokenUri": emulator.token_url()});
+    let patch = json!({
+        "HttpsCACertificates": emulator.ca_file(),
+        "GoogleCloudPlatform": {"Timeout": 3600, "Accounts": {"a": account, "b": account}},
+    });
+    // Struck off the list when both accounts are connected.
+    emulator.faults().add(Fault::hang_before_tls().times(2));
+    let stage = Stage::before(emulator, DicomWeb::default(), &patch);
+    stage.start();
+    stage.wait("both accounts are connected", || stage.emulator.faults().list().is_empty());
+    assert!(stage.emulator.requests().is_empty());
+    stop_while_it_waits(stage);
 }
 
 #[test]
