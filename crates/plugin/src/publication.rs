@@ -67,6 +67,7 @@ impl Publication {
 
     /// The account has a new token.
     pub fn token(&mut self, account: usize) {
+        self.troubled_pauses = 0;
         self.set(account, Standing::Wanted);
     }
 
@@ -114,17 +115,21 @@ impl Publication {
 
     /// How long until the next look, `elapsed` after `OrthancStarted`. `look_every` is the pause when there is nothing
     /// to do but to notice what users do.
-    pub fn pause(&mut self, elapsed: Duration, look_every: Duration) -> Duration {
+    pub fn pause(&self, elapsed: Duration, look_every: Duration) -> Duration {
+        let mut pause = look_every;
         if self.waits_for_the_wipe(elapsed) {
-            return elapsed.clamp(SHORTEST_PAUSE, LONGEST_PAUSE_AT_START);
+            pause = pause.min(elapsed.clamp(SHORTEST_PAUSE, LONGEST_PAUSE_AT_START));
         }
-        if !self.standings.iter().any(|at| matches!(at, Standing::Wanted | Standing::Accepted)) {
-            self.troubled_pauses = 0;
-            return look_every;
+        if self.has_unsettled() {
+            let doubled = SHORTEST_PAUSE.saturating_mul(2_u32.saturating_pow(self.troubled_pauses));
+            pause = pause.min(doubled).min(LONGEST_PAUSE);
         }
-        let doubled = SHORTEST_PAUSE.saturating_mul(2_u32.saturating_pow(self.troubled_pauses));
-        self.troubled_pauses = self.troubled_pauses.saturating_add(1);
-        doubled.min(LONGEST_PAUSE)
+        pause
+    }
+
+    /// Such a pause is over, not cut short by a new token, and the look is done.
+    pub fn paused(&mut self) {
+        self.troubled_pauses = if self.has_unsettled() { self.troubled_pauses.saturating_add(1) } else { 0 };
     }
 
     /// The accounts that the DICOMweb plugin may hold a server for.
@@ -136,6 +141,11 @@ impl Publication {
 
     fn waits_for_the_wipe(&self, elapsed: Duration) -> bool {
         self.wipe == Wipe::ToCome && elapsed < STARTING
+    }
+
+    /// Whether a server is still to be given, or to be seen in the list.
+    fn has_unsettled(&self) -> bool {
+        self.standings.iter().any(|at| matches!(at, Standing::Wanted | Standing::Accepted))
     }
 
     fn at(&self, standing: Standing) -> Vec<usize> {
@@ -234,11 +244,29 @@ mod tests {
         assert_eq!(publication.pause(Duration::from_secs(30), MINUTE), LONGEST_PAUSE_AT_START);
         assert_eq!(publication.pause(STARTING, MINUTE), MINUTE);
         publication.token(0);
-        let pauses: Vec<u128> = (0..14).map(|_| publication.pause(MINUTE, MINUTE).as_millis()).collect();
+        let mut pause = || {
+            let pause = publication.pause(MINUTE, MINUTE);
+            publication.paused();
+            pause.as_millis()
+        };
+        let pauses: Vec<u128> = (0..14).map(|_| pause()).collect();
         let expected = [20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240, 20_480, 40_960, 60_000, 60_000];
         assert_eq!(pauses, expected);
         give_all(&mut publication);
         publication.looked(MINUTE, |_| true);
         assert_eq!(publication.pause(MINUTE, MINUTE), MINUTE);
+    }
+
+    #[test]
+    fn tokens_that_come_one_by_one_are_no_trouble() {
+        let mut publication = Publication::new(100, Wipe::Over);
+        for account in 0..100 {
+            publication.token(account);
+            give_all(&mut publication);
+            assert_eq!(publication.pause(AT_ONCE, MINUTE), SHORTEST_PAUSE, "{account}");
+        }
+        publication.paused();
+        publication.token(0);
+        assert_eq!(publication.pause(AT_ONCE, MINUTE), SHORTEST_PAUSE);
     }
 }

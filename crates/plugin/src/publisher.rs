@@ -70,7 +70,10 @@ impl Publisher {
                     // The keepers are gone, so the plugin is stopping.
                     None => return,
                 },
-                () = self.world.sleep(pause) => self.look(),
+                () = self.world.sleep(pause) => {
+                    self.look();
+                    self.publication.paused();
+                }
             }
             for account in self.publication.wanted() {
                 self.give(account);
