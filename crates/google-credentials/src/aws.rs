@@ -71,6 +71,7 @@ impl Aws {
         // An availability zone: a region and a letter.
         let mut zone = get(asking, self.region_url.as_deref(), "region_url", session).await?;
         zone.pop();
+        named(&zone, "-", "region_url", "region")?;
         Ok(zone)
     }
 
@@ -80,7 +81,9 @@ impl Aws {
         session: Option<&Secret>,
     ) -> Result<Credentials, Failure> {
         let role = get(asking, self.url.as_deref(), "url", session).await?;
-        let url = format!("{}/{}", self.url.as_deref().unwrap_or_default(), role.trim());
+        // What IAM allows in a role's name.
+        named(&role, "+=,.@_-", "url", "role")?;
+        let url = format!("{}/{role}", self.url.as_deref().unwrap_or_default());
         let answer = get(asking, Some(&url), "url", session).await?;
         let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
         let text = |name: &str| answer.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -116,6 +119,16 @@ async fn get(
         request = request.secret_header("X-aws-ec2-metadata-token", session.expose());
     }
     asking.text(&request, REMEDY).await.map(|text| text.trim().to_owned())
+}
+
+/// Holds `text`, which becomes part of an address, to letters, digits and `others`: what answers may be anything.
+fn named(text: &str, others: &str, member: &str, what: &str) -> Result<(), Failure> {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || others.contains(character);
+    if (1..=64).contains(&text.len()) && text.chars().all(allowed) {
+        return Ok(());
+    }
+    let cause = format!("what the credential's `{member}` names did not answer with the name of a {what}");
+    Err(Failure::new(FailureKind::Transient, cause, REMEDY))
 }
 
 /// Signs `POST {url}` with AWS Signature Version 4 and serializes it as AIP-4117 wants it.

@@ -63,7 +63,7 @@ impl Executable {
         if world.env(ALLOW).as_deref() != Some("1") {
             return Err(Failure::of_option(
                 wanted.option,
-                format!("the credential runs the program `{}`, which is not allowed", self.command),
+                format!("the credential runs the program `{}`, which is not allowed", self.program()),
                 format!("set the environment variable {ALLOW}=1 for Orthanc if you trust the file"),
             ));
         }
@@ -71,7 +71,7 @@ impl Executable {
             return Ok(token);
         }
         let output = world.run(&self.command(wanted)).await.map_err(|error| {
-            let cause = format!("the program `{}` cannot be run: {error}", self.command);
+            let cause = format!("the program `{}` cannot be run: {error}", self.program());
             Failure {
                 option: Some(wanted.option),
                 ..Failure::new(
@@ -83,7 +83,7 @@ impl Executable {
         })?;
         if output.code != Some(0) {
             let how = output.code.map_or("a signal".to_owned(), |code| format!("code {code}"));
-            let cause = format!("the program `{}` ended with {how}", self.command);
+            let cause = format!("the program `{}` ended with {how}", self.program());
             return Err(Failure {
                 option: Some(wanted.option),
                 ..Failure::new(FailureKind::Transient, cause, "run it by hand to see why")
@@ -102,6 +102,11 @@ impl Executable {
             }
             _ => Ok(None),
         }
+    }
+
+    /// The command as a log may show it: an argument may be a secret.
+    fn program(&self) -> &str {
+        self.command.split_whitespace().next().unwrap_or_default()
     }
 
     fn command(&self, wanted: &Wanted<'_>) -> Command {
@@ -127,7 +132,7 @@ impl Executable {
 
     fn read(&self, output: &[u8], wanted: &Wanted<'_>, now: SystemTime) -> Result<Secret, Failure> {
         let wrong = |kind, what: String| {
-            let cause = format!("the program `{}` {what}", self.command);
+            let cause = format!("the program `{}` {what}", self.program());
             Failure {
                 option: Some(wanted.option),
                 ..Failure::new(kind, cause, "see what AIP-4117 wants such a program to print")

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::strike_out::sentence;
+
 /// Why there is no new token: the cause in Google's (or the operating system's) words, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -31,20 +33,21 @@ pub enum FailureKind {
 }
 
 impl Failure {
-    /// A failure of the given kind.
-    pub fn new(kind: FailureKind, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+    /// A failure of the given kind. Both sentences are made fit for a log: they may quote a file or an answer, which may
+    /// hold anything.
+    pub fn new(kind: FailureKind, cause: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
         Self {
             kind,
             option: None,
-            cause: cause.into(),
-            remedy: remedy.into(),
+            cause: sentence(cause.as_ref()),
+            remedy: sentence(remedy.as_ref()),
             retry_after: None,
             throttled: false,
         }
     }
 
     /// A mistake in the configuration option `option`, or in the file it names.
-    pub fn of_option(option: &'static str, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn of_option(option: &'static str, cause: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
         Self { option: Some(option), ..Self::new(FailureKind::Configuration, cause, remedy) }
     }
 }

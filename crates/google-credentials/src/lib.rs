@@ -22,6 +22,9 @@ mod described;
 mod executable;
 mod external_account;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod http;
 mod impersonation;

@@ -7,6 +7,8 @@ use crate::Secret;
 
 /// The longest text quoted from an answer, in characters: enough for Google's sentences and a portal's title.
 const LONGEST_QUOTE: usize = 300;
+/// The longest sentence of a failure, in characters: room for several quotes and paths.
+const LONGEST_SENTENCE: usize = 1500;
 /// A run of this many characters of a token's alphabet is taken for a secret where nothing tells what it is.
 const SUSPICIOUS_RUN: usize = 20;
 /// In a sentence of Google's a run this long is no word, address or e-mail address.
@@ -110,6 +112,11 @@ fn bounded(text: &str, longest: usize) -> String {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
+}
+
+/// A sentence that quotes others: on one line, without what no word, path or address is, and bounded.
+pub(crate) fn sentence(text: &str) -> String {
+    bounded(&without_runs(text, SUSPICIOUS_WORD), LONGEST_SENTENCE)
 }
 
 /// Quotes a server's sentence: on one line, bounded.

@@ -50,7 +50,7 @@ fn google_auth_asks_the_same() {
             match listed {
                 Some(number) => drop(occurred.insert(number)),
                 None => {
-                    unlisted.push(format!("{}: {fact}\n    ours:   {ours}\n    theirs: {theirs}", case.name))
+                    unlisted.push(format!("{}: {fact}\n    ours:   {ours}\n    theirs: {theirs}", case.name));
                 }
             }
         }

@@ -133,7 +133,9 @@ fn what_a_program_does_wrong_is_said() {
         ("head -c 2000000 /dev/zero".to_owned(), Transient, "it printed more than 1 MiB"),
     ] {
         let program = script(&stage, &content);
-        let failure = stage.refused(&source(&stage, &program, &json!({})));
+        let with_argument = json!({ "command": format!("{} --key=hush-hush", program.display()) });
+        let failure = stage.refused(&source(&stage, &program, &with_argument));
+        assert!(!stage.said.text().contains("hush-hush"), "arguments may be secret: {failure}");
         assert_eq!((failure.kind, failure.option), (kind, Some("CredentialsFile")), "{failure}");
         assert!(failure.cause.contains(cause), "{cause}: {failure}");
         assert!(failure.cause.contains(&program.display().to_string()), "{failure}");

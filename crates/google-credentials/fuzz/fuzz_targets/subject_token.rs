@@ -1,0 +1,7 @@
+//! A subject token.
+#![no_main]
+
+use google_credentials::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| drop(fuzzing::subject_token(data)));
