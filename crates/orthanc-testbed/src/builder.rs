@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    Error, Orthanc, Release, clock, merge, parse,
+    Error, Orthanc, Release, clock, merge, name_servers, parse,
     process::{Launch, PATH, Process},
 };
 
@@ -32,6 +32,7 @@ pub struct Builder {
     environment: Vec<(OsString, OsString)>,
     arguments: Vec<OsString>,
     folder: Option<PathBuf>,
+    resolv_conf: Option<String>,
     secrets: Vec<String>,
 }
 
@@ -68,6 +69,7 @@ impl Builder {
             bound_by_permissions: false,
             arguments: Vec::new(),
             folder: None,
+            resolv_conf: None,
             secrets: Vec::new(),
         }
     }
@@ -165,6 +167,15 @@ impl Builder {
         Ok(self)
     }
 
+    /// Gives this Orthanc an `/etc/resolv.conf` of its own (resolv.conf(5)), which [`Orthanc::set_resolv_conf`] changes
+    /// while it runs. The machine's stays as it is: this one is mounted over it in a namespace that vanishes with the
+    /// process. Name servers are asked at port 53.
+    #[must_use]
+    pub fn resolv_conf(mut self, text: &str) -> Self {
+        self.resolv_conf = Some(text.to_owned());
+        self
+    }
+
     /// Orthanc's working directory, in place of the work folder. It must lie below the machine's folder for
     /// temporary files.
     #[must_use]
@@ -217,12 +228,18 @@ impl Builder {
         };
         let folder = self.work.path().join("configuration");
         self.write_configuration(&folder, port).map_err(Error::io("write Orthanc's configuration"))?;
+        let resolv_conf = self
+            .resolv_conf
+            .as_ref()
+            .map(|text| name_servers::install(self.work.path(), text))
+            .transpose()?;
         let mut arguments = self.arguments.clone();
         arguments.push(folder.into_os_string());
         let process = Process::start(&Launch {
             release: self.release,
             bound_by_permissions: self.bound_by_permissions,
             folder: self.folder.as_deref().unwrap_or(self.work.path()),
+            resolv_conf: resolv_conf.as_deref(),
             environment: &self.environment,
             arguments: &arguments,
         })

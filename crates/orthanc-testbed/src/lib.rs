@@ -23,6 +23,7 @@ mod clock;
 mod configuration;
 mod error;
 mod log;
+mod name_servers;
 mod orthanc;
 mod process;
 mod release;

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{Answer, Builder, Client, Error, Release, clock, find_secret, process::Process};
+use crate::{Answer, Builder, Client, Error, Release, clock, find_secret, name_servers, process::Process};
 
 /// Orthanc is up within a second; a loaded machine gets this long.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -241,6 +241,14 @@ impl Orthanc {
     /// The file that holds the offset cannot be written.
     pub fn set_clock_offset(&self, seconds: i64) -> Result<(), Error> {
         clock::set(self.work_dir(), seconds)
+    }
+
+    /// Changes Orthanc's `/etc/resolv.conf`: there is no moment at which it is seen empty.
+    ///
+    /// # Errors
+    /// It has none of its own ([`Builder::resolv_conf`]), or that cannot be written.
+    pub fn set_resolv_conf(&self, text: &str) -> Result<(), Error> {
+        name_servers::set(self.work_dir(), text)
     }
 
     /// Whether the process still lives.

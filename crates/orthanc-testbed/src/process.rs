@@ -30,6 +30,12 @@ mount --rbind /dev "$root/dev"
 exec chroot "$root" "$@"
 "#;
 
+/// Puts the file of the test's own over `/etc/resolv.conf`, in the same namespace.
+const RESOLVE: &str = r#"
+mount --bind "$1" /etc/resolv.conf; shift
+exec "$@"
+"#;
+
 /// Where programs are found, Orthanc's own folder included.
 pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -39,6 +45,8 @@ pub(crate) struct Launch<'a> {
     /// Take away root's right to read and write whatever there is.
     pub(crate) bound_by_permissions: bool,
     pub(crate) folder: &'a Path,
+    /// What it sees as `/etc/resolv.conf` in place of the release's.
+    pub(crate) resolv_conf: Option<&'a Path>,
     pub(crate) environment: &'a [(OsString, OsString)],
     pub(crate) arguments: &'a [OsString],
 }
@@ -141,17 +149,26 @@ impl Process {
 impl Launch<'_> {
     fn command(&self) -> Command {
         let mut words: Vec<OsString> = Vec::new();
-        if let Some(root) = self.release.root() {
+        let root = self.release.root();
+        let has_namespace = root.is_some() || self.resolv_conf.is_some();
+        let is_root = rustix::process::geteuid().is_root();
+        if has_namespace {
             words.extend(["unshare", "--mount", "--propagation=private"].map(OsString::from));
-            if !rustix::process::geteuid().is_root() {
+            if !is_root {
                 words.push("--map-root-user".into());
             }
+        }
+        if let Some(root) = root {
             words.extend(["sh", "-euc", ENTER, "sh"].map(OsString::from));
             words.extend([root.into_os_string(), env::temp_dir().into_os_string()]);
         }
+        if let Some(file) = self.resolv_conf {
+            words.extend(["sh", "-euc", RESOLVE, "sh"].map(OsString::from));
+            words.push(file.into());
+        }
         words.extend(["setpriv", "--pdeathsig=KILL"].map(OsString::from));
-        let is_root = rustix::process::geteuid().is_root() || self.release.root().is_some();
-        if self.bound_by_permissions && is_root {
+        // In a namespace, everybody is root.
+        if self.bound_by_permissions && (is_root || has_namespace) {
             words.push("--bounding-set=-dac_override,-dac_read_search".into());
         }
         words.push("env".into());

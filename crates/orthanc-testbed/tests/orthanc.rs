@@ -69,6 +69,24 @@ fn its_clock_steps_while_it_runs() {
 }
 
 #[test]
+fn its_name_servers_are_its_own() {
+    let machine = std::fs::read("/etc/resolv.conf").ok();
+    let orthanc = Orthanc::builder().resolv_conf("nameserver 192.0.2.1\n").start().unwrap();
+    // As the process sees it.
+    let seen = || std::fs::read_to_string(format!("/proc/{}/root/etc/resolv.conf", orthanc.pid())).unwrap();
+    assert_eq!(seen(), "nameserver 192.0.2.1\n");
+    for text in ["nameserver 192.0.2.2\noptions ndots:1\n", "#\n", ""] {
+        orthanc.set_resolv_conf(text).unwrap();
+        assert_eq!(seen(), text);
+    }
+    assert_eq!(std::fs::read("/etc/resolv.conf").ok(), machine);
+    assert_eq!(orthanc.stop().unwrap().code(), Some(0));
+
+    let other = Orthanc::builder().start().unwrap();
+    assert!(matches!(other.set_resolv_conf(""), Err(Error::Io { .. })));
+}
+
+#[test]
 fn a_failed_start_tells_the_log() {
     let error = Orthanc::builder().configuration_text("broken.json", "{ nonsense").start().unwrap_err();
     assert!(matches!(&error, Error::Ended { log, .. } if log.contains("broken.json")), "{error}");
