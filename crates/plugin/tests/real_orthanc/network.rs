@@ -1,5 +1,7 @@
 //! The way to the token endpoint: certificates, proxies, time limits, and what `HttpVerbose` shows of it.
 
+pub mod names;
+
 use std::fs;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};

@@ -5,7 +5,10 @@ use std::{net::TcpListener, time::Duration};
 use google_emulator::{Fault, Route};
 use serde_json::json;
 
-use crate::stage::{SOON, Scene, Stage};
+use crate::{
+    network::names::NameServer,
+    stage::{SOON, Scene, Stage},
+};
 
 /// Far below the minute that a token request may take, and above what Orthanc itself needs to stop.
 const WITHOUT_WAITING: Duration = Duration::from_secs(15);
@@ -43,15 +46,21 @@ fn while_the_answer_is_slow() {
 
 #[test]
 fn while_names_are_looked_up() {
-    // A name server that never answers: the machine's own is used, and asked for a name that takes it long.
+    let names = NameServer::silent();
     let scene = Scene::new();
     let mut account = scene.service_account();
-    account["TokenUri"] = json!("https://no-such-host.invalid/token");
-    let orthanc = scene.orthanc(&json!({"g": account}));
+    account["TokenUri"] = json!("https://google.test/token");
+    let orthanc = scene
+        .orthanc(&json!({"g": account}))
+        .configuration(&json!({"GoogleCloudPlatform": {"Timeout": 3600}}))
+        // The C library would wait for minutes, and it cannot be interrupted.
+        .resolv_conf(&format!("{}options timeout:30 attempts:5\n", names.line()));
     let stage = scene.start(orthanc);
+    stage.wait_until("the name server is asked", || !names.asked().is_empty());
     let stopped = stage.orthanc.stop().unwrap();
     assert_eq!(stopped.code(), Some(0), "{:?}", stopped.signal());
     assert!(stopped.took < WITHOUT_WAITING, "{:?}", stopped.took);
+    assert!(names.asked().iter().all(|name| name == "google.test"), "{:?}", names.asked());
 }
 
 #[test]
