@@ -278,7 +278,7 @@ fn in_the_database_servers_are_deleted_on_a_clean_stop_alone() {
     }
 }
 
-/// What README promises of OrthancStopped, whatever the network does. It takes milliseconds.
+/// The longest that `OrthancStopped` may take, whatever the network does. It takes milliseconds.
 const STOPPED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Stops while `stage` waits for answers that never come, and would for an hour.
