@@ -58,6 +58,8 @@ impl Stage {
         }
         let section = json!({
             "BaseUrl": self.emulator.healthcare_base_url("v1beta1"),
+            // By name, so that looking it up counts.
+            "TokenUri": self.emulator.token_url().replace("127.0.0.1", "localhost"),
             "Accounts": configured,
         });
         let orthanc = orthanc.configuration(&json!({
