@@ -160,8 +160,16 @@ impl Builder {
     ///
     /// # Errors
     /// Debian's package `libfaketime` is missing, or the work folder cannot be written.
-    pub fn clock_of_its_own(mut self) -> Result<Self, Error> {
-        for (name, value) in clock::install(self.work.path())? {
+    pub fn clock_of_its_own(self) -> Result<Self, Error> {
+        self.clock_of_its_own_ahead_by(0)
+    }
+
+    /// The same, wrong by so many seconds from the start; negative is behind.
+    ///
+    /// # Errors
+    /// Debian's package `libfaketime` is missing, or the work folder cannot be written.
+    pub fn clock_of_its_own_ahead_by(mut self, seconds: i64) -> Result<Self, Error> {
+        for (name, value) in clock::install(self.work.path(), seconds)? {
             self = self.environment(name, value);
         }
         Ok(self)

@@ -18,20 +18,22 @@ fn offset_file(work: &Path) -> PathBuf {
     work.join("clock-offset")
 }
 
-/// Puts the library and an offset of 0 into the folder `work`, which every release sees at the same path, and gives the
+/// Puts the library and an offset into the folder `work`, which every release sees at the same path, and gives the
 /// environment that makes Orthanc use them.
-pub(crate) fn install(work: &Path) -> Result<Vec<(&'static str, PathBuf)>, Error> {
+pub(crate) fn install(work: &Path, seconds: i64) -> Result<Vec<(&'static str, PathBuf)>, Error> {
     let library = find()
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "run `apt-get install libfaketime`"))
         .map_err(Error::io(format!("look for {LIBRARY}")))?;
     let copy = work.join(LIBRARY);
     fs::copy(library, &copy).map_err(Error::io(format!("copy {LIBRARY}")))?;
-    set(work, 0)?;
+    set(work, seconds)?;
     Ok(vec![
         ("LD_PRELOAD", copy),
         ("FAKETIME_TIMESTAMP_FILE", offset_file(work)),
         ("FAKETIME_NO_CACHE", "1".into()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        // A cure for old C libraries, which with this one has every waiting thread spin.
+        ("FAKETIME_FORCE_MONOTONIC_FIX", "0".into()),
     ])
 }
 

@@ -30,8 +30,15 @@ impl Listening {
     where
         Done: Future<Output = io::Result<()>> + Send + 'static,
     {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), converse)
+    }
+
+    fn start_at<Done>(address: SocketAddr, converse: impl Fn(TcpStream) -> Done + Send + 'static) -> Self
+    where
+        Done: Future<Output = io::Result<()>> + Send + 'static,
+    {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let accept = async move {
@@ -118,6 +125,48 @@ impl SelfSignedServer {
         format!("https://{}", self.listening.address)
     }
 }
+
+/// A way to a server that can be closed, with all its connections, and opened again: a server that is restarted.
+pub struct Door {
+    behind: String,
+    address: SocketAddr,
+    listening: Option<Listening>,
+}
+
+impl Door {
+    /// An open one before the server at `url`.
+    pub fn before(url: &str) -> Self {
+        let behind = authority(url);
+        let listening = Listening::start(pass_on(behind.clone()));
+        Self { behind, address: listening.address, listening: Some(listening) }
+    }
+
+    /// `host:port`, the same as long as it lives.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// From now on nobody listens.
+    pub fn close(&mut self) {
+        self.listening = None;
+    }
+
+    pub fn open(&mut self) {
+        self.listening = Some(Listening::start_at(self.address, pass_on(self.behind.clone())));
+    }
+}
+
+fn pass_on(behind: String) -> impl Fn(TcpStream) -> BoxFuture + Send + 'static {
+    move |mut front| {
+        let behind = behind.clone();
+        Box::pin(async move {
+            let mut back = TcpStream::connect(behind).await?;
+            copy_bidirectional(&mut front, &mut back).await.map(drop)
+        })
+    }
+}
+
+type BoxFuture = std::pin::Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// What a proxy was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

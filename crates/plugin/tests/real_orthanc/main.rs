@@ -16,6 +16,7 @@
 mod between;
 mod credentials;
 mod drop_in;
+mod faults;
 mod network;
 mod publication;
 mod stage;
