@@ -46,7 +46,7 @@ fn files_may_come_late_change_and_be_met_half_written() {
     // The key is replaced, by a slow hand. One file is left in the middle.
     emulator.rotate_service_account_key().unwrap();
     let key = emulator.service_account_key_json();
-    stage.scene.write("torn.json", &key[..key.len() / 2]);
+    stage.scene.write("torn.json", &key.as_bytes()[..key.len() / 2]);
     thread::scope(|scope| {
         scope.spawn(|| write_slowly(&stage.scene.path("key.json"), key.as_bytes()));
         stage.wait_for(&["Accounts.torn.ServiceAccountFile", "breaks off", "works until"]);
