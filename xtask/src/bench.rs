@@ -16,7 +16,7 @@ const CONFIGURATIONS: [Option<usize>; 5] = [None, Some(0), Some(1), Some(10), So
 ///
 /// The accounts have keys of a service account. The pretend Google that gives them tokens has a certificate of its own
 /// CA, which stands behind all of Debian's in the file of CAs. It shares this machine's processors: its work counts in
-/// every time that passes, and in no figure of CPU. Ports are free ones, all files are temporary.
+/// every time that passes, and in none of Orthanc's CPU. Ports are free ones, all files are temporary.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// What to measure

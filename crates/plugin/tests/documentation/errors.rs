@@ -74,9 +74,9 @@ fn transport_failures() -> String {
     table
 }
 
+/// An empty cell is one blank wide.
 fn row(cells: &[&str]) -> String {
-    let cells: String = cells.iter().map(|cell| format!(" {cell} |")).collect();
-    format!("|{}\n", cells.replace("  |", " |"))
+    format!("| {} |\n", cells.join(" | ")).replace("|  |", "| |").replace("|  |", "| |")
 }
 
 fn handled(kind: FailureKind) -> &'static str {

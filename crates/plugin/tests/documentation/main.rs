@@ -225,7 +225,7 @@ fn every_command_of_our_own_exists() {
             }
             found += 1;
             assert!(commands.contains(&format!("{name}::run(&options)")), "{document}: cargo xtask {name}");
-            let source = read(&format!("xtask/src/{name}.rs"));
+            let source = read(format!("xtask/src/{name}.rs"));
             let command = line.split(['`', '\n', '#']).next().unwrap_or_default();
             for option in command.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
                 let declared = format!("    {}: ", option.replace('-', "_"));
@@ -245,7 +245,7 @@ fn every_dependency_of_what_ships_has_its_sentence() {
     let manifests = ["plugin", "google-credentials", "orthanc-sdk"];
     let mut used = BTreeSet::new();
     for room in manifests {
-        let manifest = read(&format!("crates/{room}/Cargo.toml"));
+        let manifest = read(format!("crates/{room}/Cargo.toml"));
         let section = manifest.split("\n[dependencies]\n").nth(1).unwrap();
         let section = section.split("\n[").next().unwrap();
         let names = section.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
