@@ -96,7 +96,9 @@ impl Described {
                     let source = impersonated.source(asking, self_signed).await?;
                     let Impersonated { url, delegates, source: described, .. } = &**impersonated;
                     let principal = described.principal();
-                    impersonate(asking, &source, principal, url, delegates, impersonation::LIFETIME).await
+                    let quota = described.quota_project();
+                    impersonate(asking, &source, principal, url, delegates, impersonation::LIFETIME, quota)
+                        .await
                 }
             }
         })

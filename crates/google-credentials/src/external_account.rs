@@ -98,7 +98,7 @@ impl ExternalAccount {
         match &self.impersonation_url {
             None => Ok(token),
             Some(url) => {
-                impersonate(asking, &token.value, Some(&self.audience), url, &[], self.lifetime).await
+                impersonate(asking, &token.value, Some(&self.audience), url, &[], self.lifetime, None).await
             }
         }
     }

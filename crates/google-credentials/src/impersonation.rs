@@ -47,7 +47,8 @@ pub(crate) fn target_of(url: &str) -> &str {
     last.split(':').next().unwrap_or(last)
 }
 
-/// Exchanges `source`, the token of `principal`, for one of the service account that `url` names.
+/// Exchanges `source`, the token of `principal`, for one of the service account that `url` names. The request is charged to
+/// `quota_project`: without one, a login's would be charged to Google's own project and refused (AIP-4113).
 pub(crate) async fn impersonate(
     asking: &Asking<'_>,
     source: &Secret,
@@ -55,6 +56,7 @@ pub(crate) async fn impersonate(
     url: &str,
     delegates: &[String],
     lifetime: Duration,
+    quota_project: Option<&str>,
 ) -> Result<AccessToken, Failure> {
     let delegates: Vec<String> = delegates.iter().map(|delegate| resource(delegate)).collect();
     let body = json!({
@@ -62,8 +64,11 @@ pub(crate) async fn impersonate(
         "scope": asking.scopes,
         "lifetime": format!("{}s", lifetime.as_secs()),
     });
-    let request =
+    let mut request =
         Request::json(url, body).secret_header("Authorization", format!("Bearer {}", source.expose()));
+    if let Some(project) = quota_project {
+        request = request.header("X-Goog-User-Project", project);
+    }
     let sent_at = asking.world.now();
     let response = asking.send(&request).await?;
     if response.status != 200 {

@@ -221,7 +221,9 @@ impl Source {
         let url = impersonation.url(&self.iam_uri.clone().unwrap_or_else(of_universe));
         let (source, principal) = (&base.token.value, base.principal.as_deref());
         let delegates = &impersonation.delegates;
-        let token = impersonate(asking, source, principal, &url, delegates, impersonation::LIFETIME).await?;
+        let quota_project = base.quota_project.as_deref();
+        let lifetime = impersonation::LIFETIME;
+        let token = impersonate(asking, source, principal, &url, delegates, lifetime, quota_project).await?;
         Ok(Grant {
             token,
             principal: Some(impersonation.target.clone()),

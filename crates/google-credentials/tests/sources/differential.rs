@@ -2,11 +2,9 @@
 //! must agree in every fact, apart from a list of intended differences. Needs Python 3 with `venv` and pip; without
 //! them it fails.
 
-mod facts;
 mod intended;
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -16,8 +14,7 @@ use google_credentials::{Credential, Impersonation, Source};
 use google_emulator::{SourceCredentials, SubjectForm, SubjectSource};
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
-use facts::{Attempt, Facts};
+use crate::{comparison::Comparison, facts::Attempt, stage::Stage};
 use intended::INTENDED;
 
 const PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
@@ -31,8 +28,7 @@ fn google_auth_asks_the_same() {
     let mut stage = Stage::new().on_google().allowing_programs();
     let cases = cases(&stage);
     let theirs = ask_google_auth(&python, &stage, &cases);
-    let mut unlisted = Vec::new();
-    let mut occurred = BTreeSet::new();
+    let mut comparison = Comparison::new(INTENDED);
     for case in &cases {
         let ours = case.ask_ours(&mut stage).facts();
         let answer = &theirs[&case.name];
@@ -42,37 +38,9 @@ fn google_auth_asks_the_same() {
             token: answer["token"].as_str().unwrap().to_owned(),
             time: second("before")..=second("after"),
         };
-        for (fact, ours, theirs) in differences(&ours, &theirs.facts()) {
-            let fits = |value: &str, pattern: &str| pattern == "*" || pattern == value;
-            let listed = INTENDED.iter().position(|intended| {
-                fact.ends_with(intended.fact) && fits(&ours, intended.ours) && fits(&theirs, intended.theirs)
-            });
-            match listed {
-                Some(number) => drop(occurred.insert(number)),
-                None => {
-                    unlisted.push(format!("{}: {fact}\n    ours:   {ours}\n    theirs: {theirs}", case.name));
-                }
-            }
-        }
+        comparison.add(&case.name, &ours, &theirs.facts());
     }
-    assert!(unlisted.is_empty(), "not intended:\n{}", unlisted.join("\n"));
-    for (number, intended) in INTENDED.iter().enumerate() {
-        assert!(occurred.contains(&number), "no longer so: {} ({})", intended.fact, intended.reason);
-    }
-}
-
-/// The facts that differ, with both values, `-` where there is none. Of a request that one side does not send, that.
-fn differences(ours: &Facts, theirs: &Facts) -> Vec<(String, String, String)> {
-    let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-    let both_sent = |name: &str| {
-        let Some((request, fact)) = name.split_once(" | ") else { return true };
-        let sent = format!("{request} | sent");
-        fact == "sent" || (ours.contains_key(&sent) && theirs.contains_key(&sent))
-    };
-    let value = |facts: &Facts, name: &str| facts.get(name).cloned().unwrap_or_else(|| "-".to_owned());
-    let values = names.into_iter().filter(|name| both_sent(name));
-    let values = values.map(|name| (name.clone(), value(ours, name), value(theirs, name)));
-    values.filter(|(_, ours, theirs)| ours != theirs).collect()
+    comparison.assert_as_intended();
 }
 
 /// One credential, for us and for them.

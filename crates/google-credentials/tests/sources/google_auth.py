@@ -48,6 +48,7 @@ def user(info, scopes=None):
         client_secret=info["client_secret"],
         token_uri=PLACE["token_url"],
         scopes=scopes,
+        quota_project_id=info.get("quota_project_id"),
     )
 
 

@@ -60,6 +60,7 @@ fn any_credential_can_act_as_another_account() {
             let fields = |field: &str| serde_json::from_str::<Value>(&seen[1].fields[field]).unwrap();
             assert_eq!((fields("scope"), fields("delegates")), (json!([HEALTHCARE]), delegates), "{name}");
             assert_eq!(seen[1].fields["lifetime"], "3600s");
+            assert_eq!(seen[1].header("x-goog-user-project"), quota_project, "{name}: of the login");
             assert_eq!(seen[1].header("content-type"), Some("application/json"));
             let path = format!("/v1/projects/-/serviceAccounts/{target}:generateAccessToken");
             assert_eq!((seen[1].method.as_str(), &seen[1].path), ("POST", &path));

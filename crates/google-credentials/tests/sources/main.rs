@@ -7,11 +7,17 @@
 #[cfg(test)]
 mod application_default;
 #[cfg(test)]
+#[path = "differential/comparison.rs"]
+mod comparison;
+#[cfg(test)]
 mod differential;
 #[cfg(test)]
 mod every_source;
 #[cfg(test)]
 mod executable;
+#[cfg(test)]
+#[path = "differential/facts.rs"]
+mod facts;
 #[cfg(test)]
 mod impersonation;
 #[cfg(test)]

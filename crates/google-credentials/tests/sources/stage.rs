@@ -17,6 +17,9 @@ use orthanc_testbed::assert_no_secret;
 use tokio::runtime::Runtime;
 use tracing::{Event, Metadata, Subscriber, field, span};
 
+/// In seconds.
+const HOUR: u64 = 3600;
+
 /// The real world, but for the clock, which can be set, and the environment, which the test gives.
 pub(crate) struct Staged {
     outside: Outside,
@@ -104,7 +107,7 @@ impl Stage {
     /// A subject token in a file of the stage's own folder, good for an hour.
     pub(crate) fn subject(&self, form: SubjectForm) -> PathBuf {
         let path = self.path(&format!("subject-{form:?}"));
-        self.emulator.write_subject_token(form, &path, Duration::from_secs(3600)).unwrap();
+        self.emulator.write_subject_token(form, &path, Duration::from_secs(HOUR)).unwrap();
         path
     }
 
@@ -112,7 +115,7 @@ impl Stage {
     pub(crate) fn fetch(&self, source: &Source) -> Result<Grant, Failure> {
         let _listening = tracing::subscriber::set_default(Listener(self.said.clone()));
         self.emulator.clear_requests();
-        let outcome = self.runtime.block_on(source.fetch(&self.world));
+        let outcome = self.block_on(source.fetch(&self.world));
         match &outcome {
             Ok(grant) => self.said.add(format!("{grant:?}")),
             Err(failure) => self.said.add(format!("{failure} {failure:?}")),
@@ -145,6 +148,11 @@ impl Stage {
         }
     }
 
+    /// Runs it to its end.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     /// This machine's time, in seconds since 1970.
     pub(crate) fn seconds(&self) -> u64 {
         self.world.now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
@@ -158,7 +166,7 @@ impl Stage {
         if let Some(project) = &grant.quota_project {
             request = request.header("X-Goog-User-Project", project);
         }
-        self.runtime.block_on(self.world.send(&request)).unwrap().status
+        self.block_on(self.world.send(&request)).unwrap().status
     }
 
     /// Fails if a secret has been said.

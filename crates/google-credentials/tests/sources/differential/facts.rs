@@ -6,19 +6,19 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 /// By name: `POST /token | field grant_type`.
-pub(super) type Facts = BTreeMap<String, String>;
+pub(crate) type Facts = BTreeMap<String, String>;
 
 /// What a client did, and when.
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     /// The record of requests.
-    pub(super) seen: Vec<Value>,
-    pub(super) token: String,
+    pub(crate) seen: Vec<Value>,
+    pub(crate) token: String,
     /// Seconds since 1970 at its begin and end.
-    pub(super) time: std::ops::RangeInclusive<u64>,
+    pub(crate) time: std::ops::RangeInclusive<u64>,
 }
 
 impl Attempt {
-    pub(super) fn facts(&self) -> Facts {
+    pub(crate) fn facts(&self) -> Facts {
         let mut facts = Facts::new();
         for request in &self.seen {
             let name = format!("{} {}", text(request, "method"), text(request, "path"));

@@ -1,25 +1,6 @@
 //! Where we do otherwise than google-auth, on purpose.
 
-/// One difference, with its reason. A value of `*` stands for any.
-pub(super) struct Intended {
-    /// The end of the fact's name.
-    pub(super) fact: &'static str,
-    /// Our value; `-` where there is none.
-    pub(super) ours: &'static str,
-    /// google-auth's.
-    pub(super) theirs: &'static str,
-    /// Why both are right, or ours is.
-    pub(super) reason: &'static str,
-}
-
-const fn intended(
-    fact: &'static str,
-    ours: &'static str,
-    theirs: &'static str,
-    reason: &'static str,
-) -> Intended {
-    Intended { fact, ours, theirs, reason }
-}
+use crate::comparison::{Intended, intended};
 
 const PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 const IAM: &str = "https://www.googleapis.com/auth/iam";
