@@ -3,10 +3,7 @@
 //! The emulator's clock is moved along, except where Orthanc's alone is wrong. The monotonic clock is never touched, so that
 //! the plugin has nothing but its looks to notice a step by.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use serde_json::json;
 
@@ -105,16 +102,14 @@ fn wrong_at_boot(seconds: i64, said: &str) {
         .clock_of_its_own_ahead_by(seconds)
         .unwrap();
     let stage = scene.start(orthanc);
-    stage.wait_for(&["E", "\"key\"", "Invalid JWT", "reasonable timeframe", said, "NTP"]);
+    stage.wait_for(&["\"key\"", "Invalid JWT", "reasonable timeframe", said, "NTP"]);
     // A login is not bound to a time.
     stage.wait_until_ready("login");
     while_asking(&stage, &["login"], || {
         thread::sleep(Duration::from_secs(10));
-        let corrected = Instant::now();
         stage.orthanc.set_clock_offset(0).unwrap();
         let ready = |line: &str| line.contains("Account \"key\": ready");
         stage.orthanc.wait_for_log(ready, A_LOOK).unwrap();
-        assert!(corrected.elapsed() < A_LOOK);
     });
     assert_eq!(stage.search("key").0, 200);
     assert_eq!(refused(&stage), [""; 0]);
