@@ -1,5 +1,7 @@
 //! What a refusal means and what to do about it: the tables, which `docs/errors.md` shows, and how they are used.
 
+mod store;
+
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -11,12 +13,15 @@ use crate::{
 };
 use FailureKind::{Configuration, NeedsPerson, Transient};
 
+pub use store::{STORE_REFUSALS, of_store};
+
 /// A line of the table: which refusals of a token endpoint it covers, how they are handled, and the remedy.
 #[derive(Debug)]
 pub struct Row {
     /// The lowest and highest status code.
     pub status: (u16, u16),
-    /// The OAuth error code (RFC 6749 section 5.2), or Google's `error_subtype`; empty for any.
+    /// The OAuth error code (RFC 6749 section 5.2) or Google's `error_subtype`, or Google's status or the reason of its
+    /// `ErrorInfo` (AIP-193); empty for any.
     pub error: &'static str,
     /// A part of Google's sentence; empty for any.
     pub words: &'static str,
@@ -231,7 +236,7 @@ fn of_table(
 }
 
 /// What a request to `url` that got no whole answer means.
-pub(crate) fn of_transport(url: &str, error: &TransportError) -> Failure {
+pub fn of_transport(url: &str, error: &TransportError) -> Failure {
     if let TransportErrorKind::Settings(remedy) = error.kind {
         return Failure::new(Configuration, error.cause.as_str(), remedy);
     }
@@ -256,10 +261,12 @@ impl Words {
             let body = response.sent.strike(&String::from_utf8_lossy(&response.body));
             return Self { description: strike_out(body.as_bytes()).trim().to_owned(), ..Self::default() };
         };
+        // Streaming methods of Google's wrap the error in an array.
+        let answer = answer.get(0).unwrap_or(&answer);
         match answer.get("error") {
             Some(Value::Object(error)) => Self {
                 error: text(error.get("status")),
-                subtype: String::new(),
+                subtype: text(error.get("details").and_then(reason)),
                 description: text(error.get("message")),
             },
             error => Self {
@@ -269,6 +276,11 @@ impl Words {
             },
         }
     }
+}
+
+/// The `reason` of the `ErrorInfo` among the details (AIP-193).
+fn reason(details: &Value) -> Option<&Value> {
+    details.as_array()?.iter().find_map(|detail| detail.get("reason"))
 }
 
 /// By how much this machine's clock differs from the server's `Date`, in words.

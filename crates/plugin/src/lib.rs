@@ -14,6 +14,7 @@ mod logging;
 pub mod publication;
 mod publisher;
 mod running;
+mod store_check;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod without_libm;
 

@@ -96,7 +96,11 @@ impl Publication {
         for (account, standing) in self.standings.iter_mut().enumerate() {
             let (after, seen) = match (*standing, listed(account)) {
                 (Standing::Accepted, true) => (Standing::Listed, Seen::Holds),
-                (Standing::Accepted, false) => (Standing::Wanted, Seen::Gone),
+                (Standing::Accepted, false) => {
+                    // Nothing else but the wipe is known to lose what was accepted.
+                    wiped = true;
+                    (Standing::Wanted, Seen::Gone)
+                }
                 (Standing::Listed, false) if waiting => {
                     wiped = true;
                     (Standing::Wanted, Seen::Gone)

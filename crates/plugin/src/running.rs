@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     configuration::Configuration, dicomweb::DicomWeb, logging, publication::Wipe, publisher::Publisher,
+    store_check::check_store,
 };
 
 /// Orthanc shows the first 16 bytes of it.
@@ -93,6 +94,7 @@ async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: one
                 };
                 keepers.spawn(keep_for_ever(Arc::clone(&world), keeping, sender));
                 keepers.spawn(announce(index, kept.clone(), new_tokens.clone()));
+                keepers.spawn(check_store(Arc::clone(&world), account.clone(), kept.clone()));
             }
         }
         kept_accounts.push((account, kept));

@@ -21,5 +21,6 @@ mod network;
 mod publication;
 mod stage;
 mod stopping;
+mod store;
 mod wrong_answers;
 mod wrong_configuration;

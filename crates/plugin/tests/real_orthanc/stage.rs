@@ -168,9 +168,11 @@ impl Stage {
         self.requests(Route::Token)
     }
 
-    /// The requests of one kind so far.
+    /// The requests of one kind so far, without the plugin's own question to the store.
     pub(crate) fn requests(&self, route: Route) -> Vec<SeenRequest> {
-        self.scene.emulator.requests().into_iter().filter(|request| request.route == route).collect()
+        let wanted =
+            |request: &SeenRequest| request.route == route && !(route == Route::Qido && is_own(request));
+        self.scene.emulator.requests().into_iter().filter(wanted).collect()
     }
 
     /// Searches studies through a server of the DICOMweb plugin, and gives HTTP status and answer.
@@ -192,6 +194,11 @@ impl Stage {
         assert_eq!(stopped.code(), Some(0), "{:?}\n{}", stopped.signal(), self.orthanc.log());
         self.orthanc.log()
     }
+}
+
+/// Whether the plugin itself has sent a request, and not the DICOMweb plugin.
+pub(crate) fn is_own(request: &SeenRequest) -> bool {
+    request.header("user-agent").is_some_and(|agent| agent.starts_with("orthanc-google-cloud-platform/"))
 }
 
 /// The DICOMweb servers that an Orthanc holds.
