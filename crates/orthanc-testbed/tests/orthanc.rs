@@ -73,7 +73,7 @@ fn its_name_servers_are_its_own() {
     let machine = std::fs::read("/etc/resolv.conf").ok();
     let orthanc = Orthanc::builder().resolv_conf("nameserver 192.0.2.1\n").start().unwrap();
     // As the process sees it.
-    let its_root = std::path::Path::new("/proc").join(orthanc.pid().to_string()).join("root");
+    let its_root = Path::new("/proc").join(orthanc.pid().to_string()).join("root");
     let seen = || std::fs::read_to_string(its_root.join("etc/resolv.conf")).unwrap();
     assert_eq!(seen(), "nameserver 192.0.2.1\n");
     for text in ["nameserver 192.0.2.2\noptions ndots:1\n", "#\n", ""] {
