@@ -119,7 +119,7 @@ fn a_wrong_clock_is_measured_and_heals() {
     let path = stage.path("key.json");
     stage.emulator.write_service_account_key(&path).unwrap();
     let source = Source::of(Credential::ServiceAccountFile(path));
-    for (ahead, said) in [(7_260, "2 h 1 min ahead of"), (-90_061, "1 d 1 h behind")] {
+    for (ahead, said) in [(7_290, "2 h 1 min ahead of"), (-90_061, "1 d 1 h behind")] {
         stage.set_clock_ahead(ahead);
         let failure = stage.refused(&source);
         assert_eq!(failure.kind, Transient);
