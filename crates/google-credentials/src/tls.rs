@@ -25,10 +25,11 @@ use crate::{
 /// the dearest part of asking for a token.
 pub(crate) fn client_config(settings: &HttpSettings) -> Result<ClientConfig, TransportError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match settings.verify_peers {
-        PeerVerification::Off => Arc::new(AnyServer(Arc::clone(&provider))),
-        PeerVerification::Required => Arc::new(verifier(settings, &provider)?),
+    let trust = match settings.verify_peers {
+        PeerVerification::Off => Trust::Anybody,
+        PeerVerification::Required => trust(settings, &provider)?,
     };
+    let verifier = Arc::new(Verifier { trust, provider: Arc::clone(&provider) });
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(error.to_string(), TRY_AGAIN))?
@@ -45,10 +46,7 @@ pub(crate) fn no_servers() -> Result<ClientConfig, TransportError> {
     Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-fn verifier(
-    settings: &HttpSettings,
-    provider: &Arc<CryptoProvider>,
-) -> Result<TrustedServer, TransportError> {
+fn trust(settings: &HttpSettings, provider: &Arc<CryptoProvider>) -> Result<Trust, TransportError> {
     const CERTIFICATES: &str = "put the certificates of the trusted CAs there, in PEM";
     let (listed, roots_from) = match &settings.ca_certificates {
         Some(path) => (read_certificates(path)?, format!("HttpsCACertificates: {}", path.display())),
@@ -69,7 +67,7 @@ fn verifier(
         .build()
         .map_err(|error| unusable(error.to_string(), TRY_AGAIN))?;
     let itself_listed = if settings.ca_certificates.is_some() { listed } else { Vec::new() };
-    Ok(TrustedServer { web_pki, itself_listed })
+    Ok(Trust::Roots { web_pki, itself_listed })
 }
 
 /// For what has no cause that anybody has seen.
@@ -96,17 +94,25 @@ fn unusable(cause: String, remedy: &'static str) -> TransportError {
     TransportError { kind: TransportErrorKind::Settings(remedy), cause }
 }
 
-/// As webpki, except that a self-signed server certificate is accepted where it is itself listed in the CA file.
-///
-/// libcurl does so and hospitals rely on it; webpki refuses such a certificate as `CaUsedAsEndEntity`. It does that
-/// after the dates were checked and before the name is, so the name is checked here.
+/// Whose certificate is taken.
 #[derive(Debug)]
-struct TrustedServer {
-    web_pki: Arc<WebPkiServerVerifier>,
-    itself_listed: Vec<CertificateDer<'static>>,
+enum Trust {
+    /// `HttpsVerifyPeers: false`: the handshake has to be sound, but anybody may have signed the certificate.
+    Anybody,
+    /// As webpki, except that a self-signed server certificate is accepted where it is itself listed in the CA file.
+    ///
+    /// libcurl does so and hospitals rely on it; webpki refuses such a certificate as `CaUsedAsEndEntity`. It does that
+    /// after the dates were checked and before the name is, so the name is checked here.
+    Roots { web_pki: Arc<WebPkiServerVerifier>, itself_listed: Vec<CertificateDer<'static>> },
 }
 
-impl ServerCertVerifier for TrustedServer {
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -115,10 +121,13 @@ impl ServerCertVerifier for TrustedServer {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.web_pki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        let Trust::Roots { web_pki, itself_listed } = &self.trust else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match web_pki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(error)
                 if is_ca_used_as_end_entity(&error)
-                    && self.itself_listed.iter().any(|listed| listed == end_entity) =>
+                    && itself_listed.iter().any(|listed| listed == end_entity) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
@@ -133,7 +142,8 @@ impl ServerCertVerifier for TrustedServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.web_pki.verify_tls12_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -142,54 +152,16 @@ impl ServerCertVerifier for TrustedServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.web_pki.verify_tls13_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.web_pki.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
 fn is_ca_used_as_end_entity(error: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
     matches!(other.0.downcast_ref::<webpki::Error>(), Some(webpki::Error::CaUsedAsEndEntity))
-}
-
-/// `HttpsVerifyPeers: false`: the handshake has to be sound, but anybody may have signed the certificate.
-#[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
