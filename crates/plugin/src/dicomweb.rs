@@ -2,11 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    fmt, fs,
+    fs,
     sync::{Mutex, PoisonError},
 };
 
-use orthanc_sdk::{Error, Host, Method, Version};
+use orthanc_sdk::{Host, Method, Version};
 use serde_json::Value;
 
 use crate::publication::Wipe;
@@ -65,7 +65,7 @@ impl DicomWeb {
     /// The names of the servers it holds now.
     pub(crate) fn servers(&self) -> Result<BTreeSet<String>, String> {
         let uri = format!("{}servers", self.root);
-        let answer = self.host.rest_call(Method::Get, &uri, &[]).map_err(in_words)?;
+        let answer = self.host.rest_call(Method::Get, &uri, &[]).map_err(|error| error.to_string())?;
         if answer.status != 200 {
             return Err(format!("GET {uri} is answered with {}", answer.status));
         }
@@ -75,21 +75,19 @@ impl DicomWeb {
 
     /// Adds a server, or replaces the one of that name whole.
     pub(crate) fn publish(&self, name: &str, server: &Value) -> Result<(), String> {
-        self.host.rest_put(&self.server_uri(name), server.to_string().as_bytes()).map(drop).map_err(in_words)
+        self.host
+            .rest_put(&self.server_uri(name), server.to_string().as_bytes())
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 
     /// Takes a server away.
     pub(crate) fn withdraw(&self, name: &str) -> Result<(), String> {
-        self.host.rest_delete(&self.server_uri(name)).map_err(in_words)
+        self.host.rest_delete(&self.server_uri(name)).map_err(|error| error.to_string())
     }
 
     /// Orthanc takes the URIs of plugins to the letter: percent-encoded, the name would be another one.
     fn server_uri(&self, name: &str) -> String {
         format!("{}servers/{name}", self.root)
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
-fn in_words(error: Error) -> String {
-    fmt::format(format_args!("{error}"))
 }
