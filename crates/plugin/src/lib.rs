@@ -1,6 +1,6 @@
 //! `libOrthancGoogleCloudPlatform.so`: joins Orthanc to DICOM stores of the Google Cloud Healthcare API.
 //!
-//! Wiring only. [`configuration`] turns Orthanc's JSON into accounts, `google-credentials` keeps a token for each,
+//! Wiring only. The crate `configuration` turns Orthanc's JSON into accounts, `google-credentials` keeps a token for each,
 //! [`publication`] decides and `publisher` does what it takes that the DICOMweb plugin holds a server for each
 //! account, with the newest token in it. `running` is the one thread on which all of it happens.
 //!
@@ -8,12 +8,12 @@
 #![deny(unsafe_code)]
 #![allow(non_snake_case, reason = "administrators know the library by this name")]
 
-pub mod configuration;
 mod dicomweb;
 mod logging;
 pub mod publication;
 mod publisher;
 mod running;
+mod server;
 mod store_check;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod without_libm;
@@ -24,7 +24,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use configuration::{Configuration, Severity};
+use orthanc_gcp_configuration::{Configuration, Severity};
 use orthanc_sdk::{Change, Host, Plugin, Refusal, Version};
 use publication::Wipe;
 use running::Running;
@@ -116,7 +116,7 @@ fn read_configuration(host: &Host) -> Configuration {
             return Configuration::default();
         }
     };
-    let (configuration, findings) = configuration::read(&text);
+    let (configuration, findings) = orthanc_gcp_configuration::read(&text);
     for finding in findings {
         match finding.severity {
             Severity::Error => tracing::error!("{finding}"),

@@ -7,12 +7,13 @@ use std::{
 };
 
 use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Kept, World};
+use orthanc_gcp_configuration::Account;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    configuration::Account,
     dicomweb::DicomWeb,
     publication::{Publication, Seen, Wipe},
+    server::server,
 };
 
 /// The accounts, their newest tokens, and what the DICOMweb plugin holds of them.
@@ -110,7 +111,7 @@ impl Publisher {
 
     fn give(&mut self, account: usize) {
         let Some(entry) = self.accounts.get_mut(account) else { return };
-        let server = entry.account.server(&entry.kept.borrow());
+        let server = server(&entry.account, &entry.kept.borrow());
         match self.dicomweb.publish(&entry.account.name, &server) {
             Ok(()) => {
                 entry.trouble = None;

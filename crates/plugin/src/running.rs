@@ -6,16 +6,14 @@
 use std::{io, sync::Arc, thread, time::Duration};
 
 use google_credentials::{Keeping, Kept, Outside, World, keep, watch_files};
+use orthanc_gcp_configuration::Configuration;
 use orthanc_sdk::Host;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::JoinSet,
 };
 
-use crate::{
-    configuration::Configuration, dicomweb::DicomWeb, logging, publication::Wipe, publisher::Publisher,
-    store_check::check_store,
-};
+use crate::{dicomweb::DicomWeb, logging, publication::Wipe, publisher::Publisher, store_check::check_store};
 
 /// Orthanc shows the first 16 bytes of it.
 const THREAD_NAME: &str = "GOOGLE-CLOUD";
@@ -56,7 +54,7 @@ impl Drop for Running {
 }
 
 async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: oneshot::Receiver<()>) {
-    let Configuration { accounts, dicomweb: settings, http, look_every } = configuration;
+    let Configuration { accounts, dicomweb: settings, http, look_every, gateway_port: _ } = configuration;
     let dicomweb = DicomWeb::new(host.clone(), settings.root);
     let checked = match dicomweb.check() {
         Ok(()) if !settings.enabled => Err("DicomWeb.Enable is false; set it to true".to_owned()),

@@ -6,9 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use google_credentials::{Failure, FailureKind, Grant, Kept, Method, Request, World, remedy};
+use orthanc_gcp_configuration::Account;
 use tokio::sync::watch;
-
-use crate::configuration::Account;
 
 /// The start belongs to the tokens: the check comes so much later, and up to twice so much.
 const AFTER_READY: Duration = Duration::from_secs(3);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use google_credentials::{Credential, Impersonation, Secret, Source};
 use serde_json::Value;
 
-use super::{
+use crate::{
     Shared,
     account::uri,
     section::{Section, Wrong},

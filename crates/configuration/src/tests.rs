@@ -1,6 +1,4 @@
-use std::time::SystemTime;
-
-use google_credentials::{AccessToken, Credential, Grant, Kept, Renewal, Secret, Source};
+use google_credentials::{Credential, Source};
 use serde_json::json;
 
 use super::*;
@@ -59,19 +57,6 @@ fn check(document: &Value, accounts: usize, expected: &[&str]) -> Configuration 
 
 fn source(configuration: &Configuration) -> &Source {
     configuration.accounts[0].source.as_ref().unwrap()
-}
-
-fn kept(quota_project: Option<&str>) -> Kept {
-    let now = SystemTime::UNIX_EPOCH;
-    let value = Secret::new("ya29.t");
-    Kept::Token(Grant {
-        token: AccessToken { value, obtained_at: now, expires_at: now + Duration::from_secs(3600) },
-        principal: None,
-        quota_project: quota_project.map(str::to_owned),
-        universe_domain: "googleapis.com".to_owned(),
-        exposed: None,
-        renewal: Renewal::BeforeExpiry,
-    })
 }
 
 #[test]
@@ -181,6 +166,7 @@ fn what_works_with_a_warning() {
         ),
         (json!({"Xyz": 1}), ".Xyz: unknown key, which is ignored; remove it"),
         (json!({"TokenUri": "http://far/"}), ".TokenUri: is not https"),
+        (json!({"OnConflict": "Keep"}), ".OnConflict: has no effect, because only the gateway"),
         (json!({"project": "q"}), ".project: is ignored, because Project is there too; "),
     ] {
         check(&account(&patch), 1, &[&format!("{a}{expected}")]);
@@ -275,37 +261,6 @@ fn the_time_limit_of_transfers() {
 }
 
 #[test]
-fn what_a_user_set_for_the_server_is_kept() {
-    let mut document = account(&json!({}));
-    document["DicomWeb"] = json!({"Servers": {"a": {
-        "Url": "http://elsewhere/", "ChunkedTransfers": false, "HasWadoRsUniversalTransferSyntax": "0",
-        "HttpHeaders": {"X-Site": "7", "authorization": "Basic eDp5"}, "Nested": {}, "Timeout": 7,
-        "Username": "u",
-    }}});
-    let expected = ["W GoogleCloudPlatform.Accounts.a: DicomWeb.Servers.a.Username is not used"];
-    let configuration = check(&document, 1, &expected);
-    let server = configuration.accounts[0].server(&kept(Some("billed")));
-    assert_eq!(
-        server,
-        json!({
-            "Url": configuration.accounts[0].url("googleapis.com"), "Timeout": 7, "HasDelete": "1", "ChunkedTransfers": false,
-            "HasWadoRsUniversalTransferSyntax": "0",
-            "HttpHeaders": {"X-Site": "7", "Authorization": "Bearer ya29.t", "X-Goog-User-Project": "billed"},
-        })
-    );
-}
-
-#[test]
-fn a_server_with_nothing_of_the_users() {
-    let configuration = check(&account(&json!({})), 1, &[]);
-    assert_eq!(
-        configuration.accounts[0].server(&kept(None)),
-        json!({"Url": configuration.accounts[0].url("googleapis.com"), "Timeout": 3600, "HasDelete": "1",
-            "HttpHeaders": {"Authorization": "Bearer ya29.t"}})
-    );
-}
-
-#[test]
 fn roots_are_completed() {
     for (written, expected) in
         [("/dicom-web/", "/dicom-web/"), ("/dw", "/dw/"), ("dw", "/dw/"), ("/a/b/", "/a/b/")]
@@ -345,8 +300,6 @@ fn every_credential() {
     }
     let none = check(&without_key_file(json!({"AccessToken": "none"})), 1, &[]);
     assert!(none.accounts[0].source.is_none());
-    let server = none.accounts[0].server(&Kept::Nothing);
-    assert_eq!(server["HttpHeaders"], json!({}));
     let two = json!({"CredentialsFile": "/c", "MetadataServer": true});
     let expected =
         ["W GoogleCloudPlatform.Accounts.a.CredentialsFile: is used, and MetadataServer is ignored; "];
@@ -397,9 +350,63 @@ fn how_a_credential_is_used() {
 }
 
 #[test]
-fn an_expired_token_is_not_shown_as_good() {
-    let configuration = check(&account(&json!({})), 1, &[]);
-    let Kept::Token(grant) = kept(Some("billed")) else { panic!("a token") };
-    let server = configuration.accounts[0].server(&Kept::Expired(grant));
-    assert_eq!(server["HttpHeaders"], json!({"X-Goog-User-Project": "billed"}));
+fn the_gateway_of_the_account_wins() {
+    for (global, own, expected) in [
+        (json!(null), json!(null), false),
+        (json!(true), json!(null), true),
+        (json!(true), json!(false), false),
+        (json!(false), json!(true), true),
+    ] {
+        let document = section(&json!({"Gateway": global, "Accounts": {"a": {"Gateway": own}}}));
+        assert_eq!(check(&document, 1, &[]).accounts[0].gateway, expected, "{global} {own}");
+    }
+    for (global, own, expected) in [
+        (json!(null), json!(null), OnConflict::Fail),
+        (json!("Keep"), json!(null), OnConflict::Keep),
+        (json!("Keep"), json!("Overwrite"), OnConflict::Overwrite),
+        (json!("Overwrite"), json!("Fail"), OnConflict::Fail),
+    ] {
+        let patch = json!({"Gateway": true, "OnConflict": global, "Accounts": {"a": {"OnConflict": own}}});
+        assert_eq!(check(&section(&patch), 1, &[]).accounts[0].on_conflict, expected, "{global} {own}");
+    }
+    assert_eq!(check(&section(&json!({"GatewayPort": 8043})), 1, &[]).gateway_port, 8043);
+    assert_eq!(check(&section(&json!({})), 1, &[]).gateway_port, 0);
+}
+
+#[test]
+fn a_mistake_about_the_gateway_costs_the_option_only() {
+    let of_section = "GoogleCloudPlatform";
+    for (patch, expected) in [
+        (json!({"Gateway": "yes"}), format!("E {of_section}.Gateway: is neither true nor false")),
+        (json!({"GatewayPort": 65_536}), format!("E {of_section}.GatewayPort: is 65536, not a port")),
+        (json!({"GatewayPort": "8043"}), format!("E {of_section}.GatewayPort: is not a number of a port")),
+        (
+            json!({"OnConflict": "Replace"}),
+            format!("E {of_section}.OnConflict: `Replace` is unknown, and Fail"),
+        ),
+        (json!({"OnConflict": true}), format!("E {of_section}.OnConflict: is not a string")),
+        (json!({"OnConflict": "Keep"}), format!("W {of_section}.OnConflict: has no effect")),
+        (
+            json!({"Accounts": {"a": {"OnConflict": "keep"}}}),
+            format!("E {of_section}.Accounts.a.OnConflict: `keep` is unknown"),
+        ),
+        (
+            json!({"Gateway": true, "Accounts": {"a": {"Gateway": false, "OnConflict": "Keep"}}}),
+            format!("W {of_section}.Accounts.a.OnConflict: has no effect"),
+        ),
+    ] {
+        assert_eq!(check(&section(&patch), 1, &[&expected]).gateway_port, 0);
+    }
+    let unknown = section(&json!({"Gateway": true, "OnConflict": "Replace"}));
+    let expected = ["E GoogleCloudPlatform.OnConflict: `Replace` is unknown, and Fail"];
+    assert_eq!(check(&unknown, 1, &expected).accounts[0].on_conflict, OnConflict::Fail);
+    // One account that uses it is enough for the section's key to make sense.
+    check(&section(&json!({"OnConflict": "Keep", "Accounts": {"a": {"Gateway": true}}})), 1, &[]);
+}
+
+#[test]
+fn a_path_keeps_the_dots_of_names() {
+    let (_, findings) = read(r#"{"GoogleCloudPlatform": {"Accounts": {"a.b": 7}}}"#);
+    assert_eq!(findings[0].path.keys(), ["GoogleCloudPlatform", "Accounts", "a.b"]);
+    assert_eq!(findings[0].path.to_string(), "GoogleCloudPlatform.Accounts.a.b");
 }

@@ -1,56 +1,8 @@
-//! Reads one object of the configuration and finds everything that is wrong with it, each with its path.
-
-use std::fmt;
+//! Reads one object of the configuration and finds everything that is wrong with it.
 
 use serde_json::{Map, Value};
 
-/// How much a mistake costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// An account or an option cannot be used.
-    Error,
-    /// It works, perhaps not as it was meant.
-    Warning,
-}
-
-/// Something wrong in the configuration: where, what, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What it costs.
-    pub severity: Severity,
-    /// The key's path: `GoogleCloudPlatform.Accounts.hospital.Project`.
-    pub path: String,
-    /// What is wrong with it, and what to do.
-    pub text: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.text)
-    }
-}
-
-/// All of them.
-#[derive(Debug, Default)]
-pub(super) struct Findings(Vec<Finding>);
-
-impl Findings {
-    pub(super) fn error(&mut self, path: &str, text: &str) {
-        self.push(Severity::Error, path, text);
-    }
-
-    pub(super) fn warning(&mut self, path: &str, text: &str) {
-        self.push(Severity::Warning, path, text);
-    }
-
-    pub(super) fn into_vec(self) -> Vec<Finding> {
-        self.0
-    }
-
-    fn push(&mut self, severity: Severity, path: &str, text: &str) {
-        self.0.push(Finding { severity, path: path.to_owned(), text: text.to_owned() });
-    }
-}
+use crate::{Findings, KeyPath};
 
 /// A value was there, but not one that can be used; the finding is made.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +10,7 @@ pub(super) struct Wrong;
 
 /// One object of the configuration. Call [`Section::finish`] when all keys were asked for.
 pub(super) struct Section<'a, 'f> {
-    path: String,
+    path: KeyPath,
     members: &'a Map<String, Value>,
     keys: &'a [&'static str],
     findings: &'f mut Findings,
@@ -67,12 +19,12 @@ pub(super) struct Section<'a, 'f> {
 impl<'a, 'f> Section<'a, 'f> {
     /// The object at `path`, which may hold `keys`.
     pub(super) fn new(
-        path: impl Into<String>,
+        path: KeyPath,
         members: &'a Map<String, Value>,
         keys: &'a [&'static str],
         findings: &'f mut Findings,
     ) -> Self {
-        Self { path: path.into(), members, keys, findings }
+        Self { path, members, keys, findings }
     }
 
     /// A string. What is absent and what is empty is `None`: configuration templates leave empty strings behind.
@@ -90,9 +42,14 @@ impl<'a, 'f> Section<'a, 'f> {
 
     /// A switch; off where it is absent.
     pub(super) fn flag(&mut self, key: &str) -> Result<bool, Wrong> {
+        self.switch(key).map(|on| on.unwrap_or(false))
+    }
+
+    /// A switch; `None` where it is absent.
+    pub(super) fn switch(&mut self, key: &str) -> Result<Option<bool>, Wrong> {
         match self.value(key) {
-            None | Some(Value::Null) => Ok(false),
-            Some(Value::Bool(on)) => Ok(*on),
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(on)) => Ok(Some(*on)),
             Some(_) => {
                 self.error(key, "is neither true nor false; use one of them, without quotation marks");
                 Err(Wrong)
@@ -119,6 +76,21 @@ impl<'a, 'f> Section<'a, 'f> {
         seconds
     }
 
+    /// A TCP port, 0 included; `None` where it is absent or wrong.
+    pub(super) fn port(&mut self, key: &str, remedy: &str) -> Option<u16> {
+        let value = self.value(key).filter(|value| !value.is_null())?;
+        let number = value.as_u64().or_else(|| whole(value));
+        let port = number.and_then(|number| u16::try_from(number).ok());
+        if port.is_none() {
+            let what = match value {
+                Value::Number(number) => format!("is {number}, not a port from 0 to 65535"),
+                _ => "is not a number of a port".to_owned(),
+            };
+            self.error(key, &format!("{what}; {remedy}"));
+        }
+        port
+    }
+
     /// An object; `None` where it is absent or wrong.
     pub(super) fn object(&mut self, key: &str, remedy: &str) -> Option<&'a Map<String, Value>> {
         let value = self.value(key).filter(|value| !value.is_null())?;
@@ -131,28 +103,27 @@ impl<'a, 'f> Section<'a, 'f> {
 
     /// Notes a mistake of one key that makes it unusable.
     pub(super) fn error(&mut self, key: &str, text: &str) {
-        self.findings.error(&format!("{}.{key}", self.path), text);
+        self.findings.error(self.path.member(key), text);
     }
 
     /// Notes a mistake of one key that can be lived with.
     pub(super) fn warn(&mut self, key: &str, text: &str) {
-        self.findings.warning(&format!("{}.{key}", self.path), text);
+        self.findings.warning(self.path.member(key), text);
     }
 
     /// Notes a mistake of the whole object.
     pub(super) fn whole_error(&mut self, text: &str) {
-        self.findings.error(&self.path, text);
+        self.findings.error(self.path.clone(), text);
     }
 
     /// Notes something about the whole object that can be lived with.
     pub(super) fn whole_warning(&mut self, text: &str) {
-        self.findings.warning(&self.path, text);
+        self.findings.warning(self.path.clone(), text);
     }
 
     /// Notes every key that nobody asks for, and those in another letter case.
     pub(super) fn finish(self) {
         for written in self.members.keys() {
-            let path = format!("{}.{written}", self.path);
             if self.keys.contains(&written.as_str()) {
                 continue;
             }
@@ -166,7 +137,7 @@ impl<'a, 'f> Section<'a, 'f> {
                     None => "unknown key, which is ignored; remove it".to_owned(),
                 },
             };
-            self.findings.warning(&path, &text);
+            self.findings.warning(self.path.member(written), &text);
         }
     }
 

@@ -1,10 +1,14 @@
 //! What Orthanc's configuration asks for, in two stages: `section` reads it and finds every mistake, and the types here
 //! are what it means.
 //!
-//! Nothing here fails: a mistake costs an account or an option, and is a [`Finding`] for the log.
+//! Nothing here fails: a mistake costs an account or an option, and is a [`Finding`] for whoever can correct it. The plugin
+//! and the program `orthanc-gcp` read the same; neither Orthanc's interface nor a file is known here.
+#![forbid(unsafe_code)]
 
 mod account;
+mod conflict;
 mod credential;
+mod finding;
 mod section;
 
 use std::{path::PathBuf, time::Duration};
@@ -13,13 +17,25 @@ use google_credentials::{HttpSettings, PeerVerification, Proxy, Verbosity};
 use serde_json::{Map, Value};
 
 pub use account::{Account, KEYS as ACCOUNT_KEYS};
-pub use section::{Finding, Severity};
-use section::{Findings, Section, Wrong};
+pub use conflict::OnConflict;
+use finding::Findings;
+pub use finding::{Finding, KeyPath, Severity};
+use section::{Section, Wrong};
 
 /// The plugin's section of Orthanc's configuration.
 pub const SECTION: &str = "GoogleCloudPlatform";
 /// Its keys; the README's table holds the same ones.
-pub const KEYS: [&str; 6] = ["Accounts", "BaseUrl", "IamUri", "RefreshInterval", "Timeout", "TokenUri"];
+pub const KEYS: [&str; 9] = [
+    "Accounts",
+    "BaseUrl",
+    "Gateway",
+    "GatewayPort",
+    "IamUri",
+    "OnConflict",
+    "RefreshInterval",
+    "Timeout",
+    "TokenUri",
+];
 
 /// The Healthcare API that the C++ plugin used: what worked goes on to work.
 const BASE_URL: &str = "https://healthcare.googleapis.com/v1beta1/";
@@ -41,6 +57,8 @@ pub struct Configuration {
     pub http: HttpSettings,
     /// `RefreshInterval`: the longest pause between two looks at an account.
     pub look_every: Duration,
+    /// `GatewayPort`: where the gateway listens on 127.0.0.1; 0 for a free port.
+    pub gateway_port: u16,
 }
 
 /// `DicomWeb`: the options of the DICOMweb plugin that matter here.
@@ -65,24 +83,29 @@ struct Shared {
     base_url: Result<Option<String>, Wrong>,
     token_uri: Result<Option<String>, Wrong>,
     iam_uri: Result<Option<String>, Wrong>,
+    gateway: bool,
+    on_conflict: OnConflict,
     /// Orthanc's `HttpTimeout`.
     http_timeout: Option<u64>,
     /// `DicomWeb.Servers`.
     servers: Map<String, Value>,
 }
 
-/// Reads Orthanc's whole configuration, as [`orthanc_sdk::Host::configuration`] gives it.
+/// Reads Orthanc's whole configuration: one JSON document without comments, as Orthanc gives it to its plugins.
 pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
     let mut findings = Findings::default();
     let document = if let Ok(Value::Object(document)) = serde_json::from_str(text) {
         document
     } else {
-        findings.error(SECTION, "Orthanc's configuration is not a JSON object, so no account can be used");
+        findings.error(
+            KeyPath::of([SECTION]),
+            "Orthanc's configuration is not a JSON object, so no account can be used",
+        );
         Map::new()
     };
     let dicomweb = object(document.get("DicomWeb"));
     let shared_section = plugin_section(&document, &mut findings);
-    let mut section = Section::new(SECTION, &shared_section, &KEYS, &mut findings);
+    let mut section = Section::new(KeyPath::of([SECTION]), &shared_section, &KEYS, &mut findings);
 
     let timeout = match section.seconds("Timeout", "use 60") {
         Some(0) => {
@@ -96,10 +119,15 @@ pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
         None | Some(0) => REFRESH_INTERVAL,
         Some(seconds) => Duration::from_secs(seconds).min(REFRESH_INTERVAL),
     };
+    let gateway = section.switch("Gateway").unwrap_or_default().unwrap_or(false);
+    let gateway_port = section.port("GatewayPort", "leave it out for a free one").unwrap_or(0);
+    let on_conflict = conflict::read(&mut section).unwrap_or_default();
     let shared = Shared {
         base_url: base_url(&mut section),
         token_uri: account::uri(&mut section, "TokenUri"),
         iam_uri: account::uri(&mut section, "IamUri"),
+        gateway,
+        on_conflict,
         http_timeout: document.get("HttpTimeout").and_then(Value::as_u64),
         servers: object(dicomweb.get("Servers")),
     };
@@ -112,7 +140,10 @@ pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
         .filter_map(|(name, value)| account::read(name, value, &shared, &mut findings))
         .collect();
     if accounts.iter().any(|account| account.cut_by_orthanc) {
-        findings.warning("HttpTimeout", "ends every transfer with Google after a minute or less; raise it, or give the account an HttpTimeout of its own");
+        findings.warning(KeyPath::of(["HttpTimeout"]), "ends every transfer with Google after a minute or less; raise it, or give the account an HttpTimeout of its own");
+    }
+    if on_conflict != OnConflict::Fail && !gateway && !accounts.iter().any(|account| account.gateway) {
+        findings.warning(KeyPath::of([SECTION, "OnConflict"]), conflict::ONLY_THE_GATEWAY);
     }
     let configuration = Configuration {
         accounts,
@@ -123,6 +154,7 @@ pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
         },
         http: http(&document, timeout),
         look_every,
+        gateway_port,
     };
     (configuration, findings.into_vec())
 }
@@ -133,11 +165,11 @@ fn plugin_section(document: &Map<String, Value>, findings: &mut Findings) -> Map
     let written = written.or_else(|| document.keys().find(|key| key.eq_ignore_ascii_case(SECTION)));
     let Some(written) = written else { return Map::new() };
     if written != SECTION {
-        findings.warning(written, &format!("is taken for {SECTION}; write it so"));
+        findings.warning(KeyPath::of([written.as_str()]), &format!("is taken for {SECTION}; write it so"));
     }
     let section = document.get(written).and_then(Value::as_object).cloned();
     section.unwrap_or_else(|| {
-        findings.error(SECTION, "is not an object; use { \"Accounts\": { … } }");
+        findings.error(KeyPath::of([SECTION]), "is not an object; use { \"Accounts\": { … } }");
         Map::new()
     })
 }

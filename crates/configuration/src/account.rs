@@ -1,16 +1,16 @@
 //! One account: which store, which credential, and the DICOMweb server that it becomes.
 
-use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Kept, Source};
-use serde_json::{Map, Value, json};
+use google_credentials::Source;
+use serde_json::{Map, Value};
 
-use super::{
-    LONGEST, SECTION, Shared,
+use crate::{
+    Findings, KeyPath, LONGEST, OnConflict, SECTION, Shared, conflict,
     credential::source,
-    section::{Findings, Section, Wrong},
+    section::{Section, Wrong},
 };
 
 /// An account's keys; the README's table holds the same ones.
-pub const KEYS: [&str; 20] = [
+pub const KEYS: [&str; 22] = [
     "AccessToken",
     "ApplicationDefaultCredentials",
     "AuthorizedUserClientId",
@@ -20,11 +20,13 @@ pub const KEYS: [&str; 20] = [
     "CredentialsFile",
     "Dataset",
     "DicomStore",
+    "Gateway",
     "HttpTimeout",
     "IamUri",
     "ImpersonateServiceAccount",
     "Location",
     "MetadataServer",
+    "OnConflict",
     "Project",
     "QuotaProject",
     "Scopes",
@@ -52,6 +54,10 @@ pub struct Account {
     pub http_timeout: u64,
     /// The limit is Orthanc's own and too short for studies.
     pub cut_by_orthanc: bool,
+    /// Its transfers go through the gateway.
+    pub gateway: bool,
+    /// What the gateway does where the store holds a different instance under the same UIDs.
+    pub on_conflict: OnConflict,
     /// What the user set for the same server in `DicomWeb.Servers`.
     pub options: Map<String, Value>,
 }
@@ -64,7 +70,7 @@ impl Account {
 
     /// Where it stands in the configuration.
     pub fn option_path(&self) -> String {
-        path(&self.name)
+        path(&self.name).to_string()
     }
 
     /// The store's DICOMweb root in a universe of Google's, with its last slash.
@@ -74,43 +80,13 @@ impl Account {
             None => format!("https://healthcare.{universe_domain}/v1beta1/{}", self.path),
         }
     }
-
-    /// The body of `PUT {DicomWeb.Root}servers/{name}`: the user's options, and over them what leads to Google.
-    ///
-    /// Without a token that is good, Google refuses at once whatever uses the server.
-    pub fn server(&self, kept: &Kept) -> Value {
-        let mut server = self.options.clone();
-        let grant = kept.grant();
-        let quota_project = grant.and_then(|grant| grant.quota_project.as_deref());
-        let headers = server.entry("HttpHeaders").or_insert_with(|| json!({}));
-        if let Value::Object(headers) = headers {
-            let has = |headers: &Map<String, Value>, name: &str| {
-                headers.keys().any(|key| key.eq_ignore_ascii_case(name))
-            };
-            if self.source.is_some() {
-                headers.retain(|name, _| !name.eq_ignore_ascii_case("Authorization"));
-            }
-            if let Kept::Token(grant) = kept {
-                let value = format!("Bearer {}", grant.token.value.expose());
-                headers.insert("Authorization".to_owned(), value.into());
-            }
-            if let Some(project) = quota_project.filter(|_| !has(headers, "X-Goog-User-Project")) {
-                headers.insert("X-Goog-User-Project".to_owned(), project.into());
-            }
-        }
-        let universe_domain = grant.map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| &grant.universe_domain);
-        server.insert("Url".to_owned(), self.url(universe_domain).into());
-        server.insert("Timeout".to_owned(), self.http_timeout.into());
-        server.entry("HasDelete").or_insert_with(|| "1".into());
-        Value::Object(server)
-    }
 }
 
 /// Reads one account; `None` where it cannot be used.
 pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Findings) -> Option<Account> {
     let path = path(name);
     let Value::Object(members) = value else {
-        findings.error(&path, "is not an object; use { \"Project\": …, \"Location\": …, \"Dataset\": …, \"DicomStore\": …, \"ServiceAccountFile\": … }");
+        findings.error(path, "is not an object; use { \"Project\": …, \"Location\": …, \"Dataset\": …, \"DicomStore\": …, \"ServiceAccountFile\": … }");
         return None;
     };
     let mut section = Section::new(path, members, &KEYS, findings);
@@ -118,6 +94,11 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
     let parts = ["Project", "Location", "Dataset", "DicomStore"].map(|key| part(&mut section, key));
     let source = source(&mut section, shared);
     let http_timeout = section.seconds("HttpTimeout", "leave it out to allow an hour");
+    let gateway = section.switch("Gateway").unwrap_or_default().unwrap_or(shared.gateway);
+    let own_conflict = conflict::read(&mut section);
+    if !gateway && own_conflict.is_some_and(|own| own != OnConflict::Fail) {
+        section.warn("OnConflict", conflict::ONLY_THE_GATEWAY);
+    }
     let options = server_options(shared.servers.get(name), name, &mut section);
     section.finish();
 
@@ -138,6 +119,8 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
         source,
         http_timeout: own.or(of_orthanc).unwrap_or(HTTP_TIMEOUT),
         cut_by_orthanc: own.is_none() && of_orthanc.is_some_and(|seconds| seconds <= SHORT_TIMEOUT),
+        gateway,
+        on_conflict: own_conflict.unwrap_or(shared.on_conflict),
         options,
     })
 }
@@ -174,8 +157,8 @@ pub(super) fn address(
     Some(url)
 }
 
-fn path(name: &str) -> String {
-    format!("{SECTION}.Accounts.{name}")
+fn path(name: &str) -> KeyPath {
+    KeyPath::of([SECTION, "Accounts", name])
 }
 
 /// Whether `{DicomWeb.Root}servers/{name}` can be a route of the DICOMweb plugin.
