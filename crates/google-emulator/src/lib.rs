@@ -45,6 +45,7 @@ mod media_type;
 mod metadata;
 mod multipart;
 mod oauth;
+pub mod program;
 mod record;
 mod rsa_key;
 mod serve;
