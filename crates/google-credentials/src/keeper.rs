@@ -33,6 +33,10 @@ const ON_THE_WAY: Duration = Duration::from_secs(2);
 /// The pause while Google refuses a credential: asking more often changes nothing and may lock the account.
 const PAUSE_FOR_A_PERSON: Duration = Duration::from_secs(300);
 
+/// The least pause between an attempt's end and another one that somebody asks for: a token that Google refuses however
+/// new it is must not lead to a request for each of its refusals.
+const BETWEEN_ASKED: Duration = Duration::from_secs(5);
+
 /// What is known about an account's token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
@@ -51,10 +55,16 @@ struct Life {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Waiting until `until`, as decided at `since`.
-    Waiting { since: SystemTime, until: SystemTime },
+    /// Waiting until `until`, as decided at `since`; who asks for an attempt shortens that to `if_asked` at most.
+    Waiting { since: SystemTime, until: SystemTime, if_asked: SystemTime },
     /// A request is under way, begun at `since`.
     Requesting { since: SystemTime },
+}
+
+impl Phase {
+    fn at_once(now: SystemTime) -> Self {
+        Self::Waiting { since: now, until: now, if_asked: now }
+    }
 }
 
 impl Life {
@@ -81,6 +91,8 @@ pub enum Event {
     Look,
     /// The credential's file has new content.
     CredentialChanged,
+    /// Somebody wants another token than the present one: Google refused it, or a person says so.
+    RefreshAsked,
     /// The request under way brought a token.
     Obtained {
         /// The time from before the request.
@@ -116,12 +128,7 @@ pub enum Action {
 impl State {
     /// An account that has no token yet and wants one at once.
     pub fn new(now: SystemTime) -> Self {
-        Self {
-            token: None,
-            phase: Phase::Waiting { since: now, until: now },
-            failures: 0,
-            told_expired: false,
-        }
+        Self { token: None, phase: Phase::at_once(now), failures: 0, told_expired: false }
     }
 
     /// Failures since the last token.
@@ -132,6 +139,14 @@ impl State {
     /// Whether there is a token whose time is not over.
     pub fn has_valid_token(&self, now: SystemTime) -> bool {
         self.token.is_some_and(|life| now < life.over_at())
+    }
+
+    /// When the next attempt is due; `None` while one is under way.
+    pub fn next_attempt(&self) -> Option<SystemTime> {
+        match self.phase {
+            Phase::Waiting { until, .. } => Some(until),
+            Phase::Requesting { .. } => None,
+        }
     }
 
     /// How long until the next attempt.
@@ -146,14 +161,19 @@ impl State {
 /// The next state, and what to do. `dice` is in `0.0..1.0`; `look_every` is the longest wait (at most a minute).
 pub fn next(now: SystemTime, dice: f64, look_every: Duration, state: State, event: Event) -> (State, Action) {
     let state = match (state.phase, event) {
-        (Phase::Requesting { .. }, Event::Look | Event::CredentialChanged) | (_, Event::Look) => state,
-        (_, Event::CredentialChanged) => State { phase: Phase::Waiting { since: now, until: now }, ..state },
+        (_, Event::Look) | (Phase::Requesting { .. }, Event::CredentialChanged | Event::RefreshAsked) => {
+            state
+        }
+        (_, Event::CredentialChanged) => State { phase: Phase::at_once(now), ..state },
+        (Phase::Waiting { since, until, if_asked }, Event::RefreshAsked) => {
+            State { phase: Phase::Waiting { since, until: until.min(if_asked.max(now)), if_asked }, ..state }
+        }
         (_, Event::Obtained { obtained_at, expires_at, renewal }) => {
             let life = Life { obtained_at, expires_at };
             let until = refresh_at(life, renewal, now, dice).max(now + FIRST_PAUSE);
             State {
                 token: Some(life),
-                phase: Phase::Waiting { since: now, until },
+                phase: Phase::Waiting { since: now, until, if_asked: now + BETWEEN_ASKED },
                 failures: 0,
                 told_expired: false,
             }
@@ -168,7 +188,10 @@ pub fn next(now: SystemTime, dice: f64, look_every: Duration, state: State, even
                 let took = now.duration_since(since).unwrap_or_default();
                 pause = pause.saturating_sub(took).max(SHORTEST_PAUSE);
             }
-            State { phase: Phase::Waiting { since: now, until: now + pause }, failures, ..state }
+            // Whoever asks, the server's wish counts.
+            let wish = retry_after.unwrap_or(if throttled { pause } else { Duration::ZERO });
+            let if_asked = now + wish.max(BETWEEN_ASKED);
+            State { phase: Phase::Waiting { since: now, until: now + pause, if_asked }, failures, ..state }
         }
     };
     look(now, look_every, state)
@@ -176,7 +199,7 @@ pub fn next(now: SystemTime, dice: f64, look_every: Duration, state: State, even
 
 fn look(now: SystemTime, look_every: Duration, state: State) -> (State, Action) {
     let mut wait = next_look(now, look_every);
-    if let Phase::Waiting { since, until } = state.phase {
+    if let Phase::Waiting { since, until, .. } = state.phase {
         if now >= until || now < since {
             return (State { phase: Phase::Requesting { since: now }, ..state }, Action::Request);
         }

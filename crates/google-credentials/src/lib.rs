@@ -48,7 +48,8 @@ pub use credential_file::ExposedFile;
 pub use executable::{Command, CommandOutput};
 pub use failure::{Failure, FailureKind};
 pub use http::{
-    Body, Field, HttpSettings, Method, PeerVerification, Proxy, Request, Response, Verbosity, Way,
+    Body, Field, HttpSettings, HttpVersion, KeptAlive, Method, PeerVerification, Proxy, Request, Response,
+    Verbosity, Way, shown_url,
 };
 pub use impersonation::Impersonation;
 pub use keep::{Keeping, Kept, keep};

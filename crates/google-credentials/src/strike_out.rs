@@ -36,7 +36,8 @@ const HARMLESS_MEMBERS: [&str; 12] = [
 pub struct Sent(Vec<Secret>);
 
 impl Sent {
-    pub(crate) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
+    /// Remembers them; what is too short to be one is left out.
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         Self(secrets.into_iter().filter(|secret| secret.expose().len() >= SHORTEST_SECRET).collect())
     }
 

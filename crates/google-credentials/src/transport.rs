@@ -48,45 +48,47 @@ impl TransportErrorKind {
     }
 }
 
-/// What reqwest's error means.
-pub(crate) fn of_client(error: &reqwest::Error) -> TransportError {
-    use TransportErrorKind as Kind;
+impl From<&reqwest::Error> for TransportError {
+    /// What the client's error means, in words that hold neither the address nor anything that was sent.
+    fn from(error: &reqwest::Error) -> Self {
+        use TransportErrorKind as Kind;
 
-    let levels = levels(error);
-    let texts: Vec<String> = levels.iter().map(ToString::to_string).collect();
-    let whole = texts.join(": ").to_lowercase();
-    let of_system = levels.iter().find_map(|level| of_system(*level));
-    let (kind, cause) = if let Some(error) = levels.iter().find_map(|level| of_rustls(*level)) {
-        certificate(error)
-    } else if error.is_timeout() {
-        (Kind::Timeout, "nothing came in time".to_owned())
-    } else if error.is_builder() {
-        (Kind::Address, "that is no address of an HTTP server".to_owned())
-    } else if whole.contains("proxy authorization required") {
-        (Kind::Proxy, "the proxy answered 407: it wants a user and password".to_owned())
-    } else if whole.contains("tunnel error: unsuccessful") {
-        (Kind::Proxy, "the proxy refuses to open the way there".to_owned())
-    } else if whole.contains("tunnel") || whole.contains("proxy") {
-        let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
-        (Kind::Proxy, format!("the proxy cannot be reached ({why})"))
-    } else if whole.contains("dns error") {
-        let cause = if whole.contains("no records found") {
-            "DNS knows no address of that name".to_owned()
+        let levels = levels(error);
+        let texts: Vec<String> = levels.iter().map(ToString::to_string).collect();
+        let whole = texts.join(": ").to_lowercase();
+        let of_system = levels.iter().find_map(|level| of_system(*level));
+        let (kind, cause) = if let Some(error) = levels.iter().find_map(|level| of_rustls(*level)) {
+            certificate(error)
+        } else if error.is_timeout() {
+            (Kind::Timeout, "nothing came in time".to_owned())
+        } else if error.is_builder() {
+            (Kind::Address, "that is no address of an HTTP server".to_owned())
+        } else if whole.contains("proxy authorization required") {
+            (Kind::Proxy, "the proxy answered 407: it wants a user and password".to_owned())
+        } else if whole.contains("tunnel error: unsuccessful") {
+            (Kind::Proxy, "the proxy refuses to open the way there".to_owned())
+        } else if whole.contains("tunnel") || whole.contains("proxy") {
+            let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
+            (Kind::Proxy, format!("the proxy cannot be reached ({why})"))
+        } else if whole.contains("dns error") {
+            let cause = if whole.contains("no records found") {
+                "DNS knows no address of that name".to_owned()
+            } else {
+                format!(
+                    "DNS does not tell the address of that name ({})",
+                    texts.last().map_or("", String::as_str)
+                )
+            };
+            (Kind::Name, cause)
+        } else if error.is_connect() {
+            let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
+            (Kind::Connection, format!("no connection ({why})"))
         } else {
-            format!(
-                "DNS does not tell the address of that name ({})",
-                texts.last().map_or("", String::as_str)
-            )
+            let why = of_system.map(|why| format!(" ({why})")).unwrap_or_default();
+            (Kind::Interrupted, format!("the connection broke off before the whole answer was there{why}"))
         };
-        (Kind::Name, cause)
-    } else if error.is_connect() {
-        let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
-        (Kind::Connection, format!("no connection ({why})"))
-    } else {
-        let why = of_system.map(|why| format!(" ({why})")).unwrap_or_default();
-        (Kind::Interrupted, format!("the connection broke off before the whole answer was there{why}"))
-    };
-    TransportError { kind, cause }
+        Self { kind, cause }
+    }
 }
 
 /// What rustls found wrong, and which kind it is.

@@ -102,6 +102,34 @@ fn the_end_of_a_token_is_told_while_a_request_hangs() {
 }
 
 #[test]
+fn who_asks_waits_five_seconds_at_most_unless_the_server_wishes_otherwise() {
+    let (requesting, _) = next(at(0), 0.5, MINUTE, State::new(at(0)), Event::Look);
+    let failed = |kind, retry_after: Option<u64>, throttled| Event::Failed {
+        kind,
+        retry_after: retry_after.map(Duration::from_secs),
+        throttled,
+    };
+    for (event, asked_at, expected) in [
+        (obtained(0, 3600), 1, 5),
+        (obtained(0, 3600), 900, 900),
+        (failed(FailureKind::NeedsPerson, None, false), 1, 5),
+        (failed(FailureKind::NeedsPerson, None, false), 100, 100),
+        (failed(FailureKind::Transient, Some(200), false), 100, 200),
+        (failed(FailureKind::Transient, None, true), 1, 45),
+        (failed(FailureKind::Configuration, None, false), 7, 7),
+    ] {
+        let (state, _) = next(at(0), 0.5, MINUTE, requesting, event);
+        let (state, action) = next(at(asked_at), 0.5, MINUTE, state, Event::RefreshAsked);
+        assert_eq!(action == Action::Request, asked_at == expected, "{event:?}");
+        if action != Action::Request {
+            assert_eq!(state.next_attempt(), Some(at(expected)), "{event:?}");
+            // Asking again changes nothing.
+            assert_eq!(next(at(asked_at), 0.5, MINUTE, state, Event::RefreshAsked).0, state);
+        }
+    }
+}
+
+#[test]
 fn a_request_that_hung_was_a_pause() {
     let (mut state, _) = next(at(0), 1.0, MINUTE, State::new(at(0)), Event::Look);
     state.failures = 40;
@@ -116,6 +144,8 @@ fn a_request_that_hung_was_a_pause() {
 enum Turn {
     /// The clock moves by so many seconds, either way, while waiting or while a request is under way.
     Clock(i64),
+    /// Somebody asks for another token.
+    Ask,
     /// The token server gives a token of so many seconds, or fails.
     Token(u64),
     Fail(FailureKind, Option<u64>, bool),
@@ -130,6 +160,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
     prop::collection::vec(
         prop_oneof![
             (-100_000_i64..100_000).prop_map(Turn::Clock),
+            Just(Turn::Ask),
             (1_u64..50_000).prop_map(Turn::Token),
             (kind, prop::option::of(0_u64..300), any::<bool>())
                 .prop_map(|(kind, wish, throttled)| Turn::Fail(kind, wish, throttled)),
@@ -148,6 +179,7 @@ proptest! {
         let (mut state, mut action) = next(now, dice, look, State::new(now), Event::Look);
         for turn in turns {
             let event = match (turn, action) {
+                (Turn::Ask, Action::Wait(_)) => Event::RefreshAsked,
                 (Turn::Clock(seconds), Action::Wait(_) | Action::TellExpired) => {
                     let step = Duration::from_secs(seconds.unsigned_abs());
                     now = if seconds < 0 { now - step } else { now + step };
@@ -166,12 +198,18 @@ proptest! {
                     Event::Failed { kind, retry_after: wish.map(Duration::from_secs), throttled }
                 }
                 (_, Action::Wait(pause)) => { now += pause; Event::Look }
-                (_, Action::TellExpired) => Event::Look,
+                (Turn::Ask, Action::Request) | (_, Action::TellExpired) => Event::Look,
             };
             let (after, what) = next(now, dice, look, state, event);
             if let Action::Wait(pause) = what {
                 prop_assert!(pause <= LONGEST_WAIT && !pause.is_zero(), "{pause:?}");
                 prop_assert!(after.pause(now) <= PAUSE_FOR_A_PERSON.max(Duration::from_secs(50_000)));
+            }
+            if matches!(state.phase, Phase::Requesting { .. }) && matches!(event, Event::Look | Event::RefreshAsked) {
+                prop_assert!(!matches!(what, Action::Request), "two requests at once");
+            }
+            if event == Event::RefreshAsked {
+                prop_assert!(after.pause(now) <= state.pause(now), "asking put the attempt off");
             }
             if matches!(event, Event::Failed { .. }) {
                 prop_assert_eq!(after.token, state.token, "a failure displaced a token");
@@ -283,5 +321,48 @@ proptest! {
         let (state, _) = next(at(0), dice, MINUTE, requesting, event);
         let (_, action) = next(at(1), dice, MINUTE, state, Event::CredentialChanged);
         prop_assert_eq!(action, Action::Request);
+    }
+
+    /// However often somebody asks, and whatever is answered: no attempt begins within five seconds of the end of the one
+    /// before unless the keeper planned it so itself, none before the time that the server wished for, and after that
+    /// time the first who asks has one.
+    #[test]
+    fn who_asks_is_served_but_does_not_spin(
+        outcomes in prop::collection::vec((0_u8..4, 0_u64..300, 1_u64..20), 1..40),
+        every in 1_u64..30, dice in 0.0_f64..1.0,
+    ) {
+        let mut now = at(0);
+        let (mut state, mut action) = next(now, dice, MINUTE, State::new(now), Event::Look);
+        for (outcome, wish, latency) in outcomes {
+            prop_assert_eq!(action, Action::Request);
+            now += Duration::from_secs(latency);
+            // Who asks meanwhile gets the answer of this one.
+            let (same, what) = next(now, dice, MINUTE, state, Event::RefreshAsked);
+            prop_assert_eq!(same.phase, state.phase);
+            prop_assert!(!matches!(what, Action::Request));
+            let retry_after = (outcome == 2).then(|| Duration::from_secs(wish));
+            let event = match outcome {
+                0 => Event::Obtained { obtained_at: now, expires_at: now + 60 * MINUTE, renewal: Renewal::BeforeExpiry },
+                1 => Event::Failed { kind: FailureKind::NeedsPerson, retry_after, throttled: false },
+                _ => Event::Failed { kind: FailureKind::Transient, retry_after, throttled: outcome == 3 },
+            };
+            let ended = now;
+            let (after, what) = next(now, dice, MINUTE, state, event);
+            let planned = after.next_attempt().unwrap();
+            let least = match event {
+                Event::Failed { throttled: true, .. } => planned,
+                _ => ended + BETWEEN_ASKED.max(retry_after.unwrap_or_default()),
+            };
+            (state, action) = (after, what);
+            while action != Action::Request {
+                prop_assert!(now < planned.min(least), "asked for at {now:?}, and no attempt");
+                now = (now + Duration::from_secs(every)).min(planned.min(least));
+                (state, action) = next(now, dice, MINUTE, state, Event::RefreshAsked);
+                if action == Action::TellExpired {
+                    (state, action) = next(now, dice, MINUTE, state, Event::Look);
+                }
+            }
+            prop_assert!(now >= planned.min(least), "{:?} after the one before", now.duration_since(ended));
+        }
     }
 }

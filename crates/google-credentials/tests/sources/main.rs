@@ -21,6 +21,8 @@ mod facts;
 #[cfg(test)]
 mod impersonation;
 #[cfg(test)]
+mod kept_alive;
+#[cfg(test)]
 mod metadata_server;
 #[cfg(test)]
 mod options;

@@ -1,0 +1,133 @@
+//! Token requests: one at a time, each over a connection of its own, within a time limit, and read whole.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use reqwest::header::HeaderValue;
+
+use super::{
+    Body, Field, HttpSettings, Method, Request, Response, Verbosity, Way, client,
+    request::encoded,
+    response::{KEPT_HEADERS, shown_headers},
+    shown_url,
+};
+use crate::{TransportError, TransportErrorKind, gate::Gates, strike_out::strike_out_answer};
+
+/// A token answer is about 1 kB; what is larger comes from somewhere else.
+const LARGEST_BODY: usize = 1 << 20;
+/// What Google's libraries give a metadata server (`GCE_METADATA_TIMEOUT`): it answers at once or is not there.
+const METADATA_SERVER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The HTTP client. It is made at the first request, and made again while that fails or the server's certificate is
+/// refused, so that a CA file may come or be completed late.
+pub(crate) struct Http {
+    settings: HttpSettings,
+    client: Mutex<Option<reqwest::Client>>,
+    /// For the metadata server: no proxy, no TLS.
+    direct: Mutex<Option<reqwest::Client>>,
+    gates: Gates,
+}
+
+impl Http {
+    pub(crate) fn new(settings: HttpSettings) -> Self {
+        Self { settings, client: Mutex::new(None), direct: Mutex::new(None), gates: Gates::default() }
+    }
+
+    pub(crate) async fn send(&self, request: &Request) -> Result<Response, TransportError> {
+        let verbose = self.settings.verbose == Verbosity::Verbose;
+        if verbose {
+            tracing::warn!("HttpVerbose: > {}", request.shown());
+        }
+        let limit = match request.way {
+            Way::Usual => self.settings.timeout,
+            Way::MetadataServer => self.settings.timeout.min(METADATA_SERVER_TIMEOUT),
+        };
+        // Before the time limit begins, which is that of the request itself.
+        let turn = self.gates.enter(&request.url).await;
+        let outcome = match tokio::time::timeout(limit, self.exchange(request)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(TransportError {
+                kind: TransportErrorKind::Timeout,
+                cause: format!("no whole answer within {} s", limit.as_secs()),
+            }),
+        };
+        drop(turn);
+        if outcome.as_ref().is_err_and(|error| error.kind.is_of_certificate()) {
+            self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        if verbose {
+            match &outcome {
+                Ok(answer) => tracing::warn!(
+                    "HttpVerbose: < {} from {} ({}) {}",
+                    answer.status,
+                    shown_url(&request.url),
+                    shown_headers(answer),
+                    strike_out_answer(&answer.body, &answer.sent)
+                ),
+                Err(error) => {
+                    tracing::warn!("HttpVerbose: < nothing from {}: {error}", shown_url(&request.url));
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Response, TransportError> {
+        let client = self.client(request.way)?;
+        let mut sending = client.request(request.method.into(), &request.url);
+        for (name, value) in &request.headers {
+            let mut field = HeaderValue::from_str(value.expose()).map_err(|_| TransportError {
+                kind: TransportErrorKind::Address,
+                cause: format!("the value of the header {name} cannot be sent"),
+            })?;
+            field.set_sensitive(matches!(value, Field::Secret(_)));
+            sending = sending.header(name, field);
+        }
+        sending = match &request.body {
+            Body::Empty if matches!(request.method, Method::Get | Method::Delete) => sending,
+            Body::Empty => sending.header("Content-Length", "0"),
+            Body::Form(fields) => {
+                sending.header("Content-Type", "application/x-www-form-urlencoded").body(encoded(fields))
+            }
+            Body::Json(body) => sending.header("Content-Type", "application/json").body(body.to_string()),
+        };
+        let mut answer = sending.send().await.map_err(|error| TransportError::from(&error))?;
+        let headers = KEPT_HEADERS
+            .into_iter()
+            .filter_map(|name| {
+                let value = answer.headers().get(name)?;
+                Some((name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            })
+            .collect();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| TransportError::from(&error))? {
+            body.extend_from_slice(&chunk);
+            if body.len() > LARGEST_BODY {
+                return Err(TransportError {
+                    kind: TransportErrorKind::Interrupted,
+                    cause: "the answer is larger than 1 MiB, which no token is".to_owned(),
+                });
+            }
+        }
+        Ok(Response { status: answer.status().as_u16(), headers, body, sent: request.secrets() })
+    }
+
+    fn client(&self, way: Way) -> Result<reqwest::Client, TransportError> {
+        let client = match way {
+            Way::Usual => &self.client,
+            Way::MetadataServer => &self.direct,
+        };
+        let mut made = client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*made {
+            return Ok(client.clone());
+        }
+        let client = match way {
+            Way::Usual => client::for_one_request(&self.settings)?,
+            Way::MetadataServer => client::direct()?,
+        };
+        *made = Some(client.clone());
+        Ok(client)
+    }
+}
