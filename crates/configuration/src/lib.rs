@@ -93,18 +93,23 @@ struct Shared {
 
 /// Reads Orthanc's whole configuration: one JSON document without comments, as Orthanc gives it to its plugins.
 pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
+    if let Ok(Value::Object(document)) = serde_json::from_str(text) {
+        return read_document(&document);
+    }
     let mut findings = Findings::default();
-    let document = if let Ok(Value::Object(document)) = serde_json::from_str(text) {
-        document
-    } else {
-        findings.error(
-            KeyPath::of([SECTION]),
-            "Orthanc's configuration is not a JSON object, so no account can be used",
-        );
-        Map::new()
-    };
+    findings.error(
+        KeyPath::of([SECTION]),
+        "Orthanc's configuration is not a JSON object, so no account can be used; correct its files",
+    );
+    let (configuration, _) = read_document(&Map::new());
+    (configuration, findings.into_vec())
+}
+
+/// Reads Orthanc's whole configuration, already parsed.
+pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Finding>) {
+    let mut findings = Findings::default();
     let dicomweb = object(document.get("DicomWeb"));
-    let shared_section = plugin_section(&document, &mut findings);
+    let shared_section = plugin_section(document, &mut findings);
     let mut section = Section::new(KeyPath::of([SECTION]), &shared_section, &KEYS, &mut findings);
 
     let timeout = match section.seconds("Timeout", "use 60") {
@@ -152,7 +157,7 @@ pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
             enabled: flag(dicomweb.get("Enable"), true),
             servers_in_database: flag(dicomweb.get("ServersInDatabase"), false),
         },
-        http: http(&document, timeout),
+        http: http(document, timeout),
         look_every,
         gateway_port,
     };
