@@ -52,6 +52,8 @@ pub struct Account {
     pub source: Option<Source>,
     /// The time limit of whole transfers, in seconds.
     pub http_timeout: u64,
+    /// The same, where the user has set it for this account.
+    pub own_timeout: Option<u64>,
     /// The limit is Orthanc's own and too short for studies.
     pub cut_by_orthanc: bool,
     /// Its transfers go through the gateway.
@@ -118,7 +120,11 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
         ),
         source,
         http_timeout: own.or(of_orthanc).unwrap_or(HTTP_TIMEOUT),
-        cut_by_orthanc: own.is_none() && of_orthanc.is_some_and(|seconds| seconds <= SHORT_TIMEOUT),
+        own_timeout: own,
+        // The gateway has limits of its own.
+        cut_by_orthanc: !gateway
+            && own.is_none()
+            && of_orthanc.is_some_and(|seconds| seconds <= SHORT_TIMEOUT),
         gateway,
         on_conflict: own_conflict.unwrap_or(shared.on_conflict),
         options,

@@ -1,22 +1,12 @@
 //! `OnConflict`: what becomes of an instance where the store holds a different one under the same UIDs.
 
+use dicomweb_gateway::OnConflict;
+
 use crate::section::{Section, Wrong};
 
 /// Where it is set for nothing.
 pub(super) const ONLY_THE_GATEWAY: &str =
     "has no effect, because only the gateway obeys it; set Gateway to true, or remove it";
-
-/// What becomes of an instance where the store holds a different one under the same UIDs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnConflict {
-    /// It is reported as failed, as Google has it.
-    #[default]
-    Fail,
-    /// The store keeps its own; the upload goes on with a warning.
-    Keep,
-    /// It takes the place of the store's.
-    Overwrite,
-}
 
 /// `OnConflict`, global or of an account; `None` where it is absent or wrong.
 pub(super) fn read(section: &mut Section<'_, '_>) -> Option<OnConflict> {

@@ -17,7 +17,7 @@ use google_credentials::{HttpSettings, PeerVerification, Proxy, Verbosity};
 use serde_json::{Map, Value};
 
 pub use account::{Account, KEYS as ACCOUNT_KEYS};
-pub use conflict::OnConflict;
+pub use dicomweb_gateway::OnConflict;
 use finding::Findings;
 pub use finding::{Finding, KeyPath, Severity};
 use section::{Section, Wrong};

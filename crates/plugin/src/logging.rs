@@ -13,7 +13,7 @@ use tracing::{
 /// The first Orthanc that writes a plugin's name before its lines.
 const NAMES_PLUGINS: Version = Version::new(1, 12, 4);
 /// The crates whose lines are meant for an administrator. Libraries below them may say what must not be seen.
-const OURS: [&str; 2] = ["google_credentials", "OrthancGoogleCloudPlatform"];
+const OURS: [&str; 3] = ["dicomweb_gateway", "google_credentials", "OrthancGoogleCloudPlatform"];
 
 /// Sends the calling thread's `tracing` events to `host` while the guard lives.
 ///

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     dicomweb::DicomWeb,
+    gateway::Transport,
     publication::{Publication, Seen, Wipe},
     server::server,
 };
@@ -29,6 +30,7 @@ pub(crate) struct Publisher {
 
 struct Entry {
     account: Account,
+    transport: Transport,
     kept: watch::Receiver<Kept>,
     /// The last refusal told to the log.
     trouble: Option<String>,
@@ -42,9 +44,10 @@ impl Publisher {
         world: Arc<dyn World>,
         look_every: Duration,
         wipe: Wipe,
-        accounts: Vec<(Account, watch::Receiver<Kept>)>,
+        accounts: Vec<(Account, Transport, watch::Receiver<Kept>)>,
     ) -> Self {
-        let entry = |(account, kept)| Entry { account, kept, trouble: None, announced: false };
+        let entry =
+            |(account, transport, kept)| Entry { account, transport, kept, trouble: None, announced: false };
         Self {
             dicomweb,
             started_at: world.now(),
@@ -111,7 +114,7 @@ impl Publisher {
 
     fn give(&mut self, account: usize) {
         let Some(entry) = self.accounts.get_mut(account) else { return };
-        let server = server(&entry.account, &entry.kept.borrow());
+        let server = server(&entry.account, &entry.transport, &entry.kept.borrow());
         match self.dicomweb.publish(&entry.account.name, &server) {
             Ok(()) => {
                 entry.trouble = None;
@@ -173,8 +176,14 @@ impl Entry {
                 self.announced = true;
                 let universe = self.kept.borrow().grant().map(|grant| grant.universe_domain.clone());
                 let url = self.account.url(universe.as_deref().unwrap_or(DEFAULT_UNIVERSE_DOMAIN));
-                tracing::warn!("{title}: ready, as DICOMweb server \"{name}\" for {url}");
+                let way = match self.transport {
+                    Transport::Gateway { .. } => ", through the gateway",
+                    Transport::Direct | Transport::FallenBack(_) => "",
+                };
+                tracing::warn!("{title}: ready, as DICOMweb server \"{name}\" for {url}{way}");
             }
+            // The gateway has the tokens; its server stays the same.
+            Seen::Holds if matches!(self.transport, Transport::Gateway { .. }) => {}
             Seen::Holds if matches!(*self.kept.borrow(), Kept::Expired(_)) => {
                 tracing::info!("{title}: its server holds no token now");
             }

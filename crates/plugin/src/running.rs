@@ -5,7 +5,7 @@
 
 use std::{io, sync::Arc, thread, time::Duration};
 
-use google_credentials::{Keeping, Kept, Outside, World, keep, watch_files};
+use google_credentials::{Keeping, Kept, Outside, TokenSender, World, keep, token_channel, watch_files};
 use orthanc_gcp_configuration::Configuration;
 use orthanc_sdk::Host;
 use tokio::{
@@ -13,7 +13,14 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{dicomweb::DicomWeb, logging, publication::Wipe, publisher::Publisher, store_check::check_store};
+use crate::{
+    dicomweb::DicomWeb,
+    gateway::{self, Transport},
+    logging,
+    publication::Wipe,
+    publisher::Publisher,
+    store_check::check_store,
+};
 
 /// Orthanc shows the first 16 bytes of it.
 const THREAD_NAME: &str = "GOOGLE-CLOUD";
@@ -54,7 +61,7 @@ impl Drop for Running {
 }
 
 async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: oneshot::Receiver<()>) {
-    let Configuration { accounts, dicomweb: settings, http, look_every, gateway_port: _ } = configuration;
+    let Configuration { accounts, dicomweb: settings, http, look_every, gateway_port } = configuration;
     let dicomweb = DicomWeb::new(host.clone(), settings.root);
     let checked = match dicomweb.check() {
         Ok(()) if !settings.enabled => Err("DicomWeb.Enable is false; set it to true".to_owned()),
@@ -70,34 +77,40 @@ async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: one
         );
     }
 
-    let world: Arc<dyn World> = Arc::new(Outside::new(http));
+    let world: Arc<dyn World> = Arc::new(Outside::new(http.clone()));
     let (new_tokens, mut tokens) = mpsc::unbounded_channel();
     let mut keepers = JoinSet::new();
     let mut kept_accounts = Vec::new();
     let mut watched = Vec::new();
     for (index, account) in accounts.into_iter().enumerate() {
-        let (sender, kept) = watch::channel(Kept::Nothing);
-        match &account.source {
-            // Nothing to wait for: the server takes requests without a token.
-            None => drop(new_tokens.send(index)),
-            Some(source) => {
-                let changed = Arc::new(Notify::new());
-                watched.push((source.clone(), Arc::clone(&changed)));
-                let keeping = Keeping {
-                    source: source.clone(),
-                    look_every,
-                    name: account.title(),
-                    option_path: account.option_path(),
-                    changed,
-                };
-                keepers.spawn(keep_for_ever(Arc::clone(&world), keeping, sender));
-                keepers.spawn(announce(index, kept.clone(), new_tokens.clone()));
-                keepers.spawn(check_store(Arc::clone(&world), account.clone(), kept.clone()));
-            }
+        let (sender, handle) = token_channel(world.now());
+        if let Some(source) = &account.source {
+            let changed = Arc::new(Notify::new());
+            watched.push((source.clone(), Arc::clone(&changed)));
+            let keeping = Keeping {
+                source: source.clone(),
+                look_every,
+                name: account.title(),
+                option_path: account.option_path(),
+                changed,
+            };
+            keepers.spawn(keep_for_ever(Arc::clone(&world), keeping, sender));
+            keepers.spawn(announce(index, handle.kept(), new_tokens.clone()));
+            keepers.spawn(check_store(Arc::clone(&world), account.clone(), handle.kept()));
         }
-        kept_accounts.push((account, kept));
+        kept_accounts.push((account, handle));
     }
     keepers.spawn(watch_files(Arc::clone(&world), watched));
+    let (transports, _serving) = gateway::begin(host, http, &world, gateway_port, &kept_accounts);
+    for (index, ((account, _), transport)) in kept_accounts.iter().zip(&transports).enumerate() {
+        // Nothing to wait for: the server takes requests without a token, or the gateway waits for it.
+        if account.source.is_none() || matches!(transport, Transport::Gateway { .. }) {
+            drop(new_tokens.send(index));
+        }
+    }
+    let kept_accounts = kept_accounts.into_iter().zip(transports);
+    let kept_accounts =
+        kept_accounts.map(|((account, handle), transport)| (account, transport, handle.kept())).collect();
     let mut publisher = Publisher::new(dicomweb, world, look_every, wipe, kept_accounts);
     tokio::select! {
         // Sent or dropped: either way the plugin stops.
@@ -111,10 +124,10 @@ async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: one
 }
 
 /// Keeps an account's token, whatever happens: a panic ends one attempt, not the account.
-async fn keep_for_ever(world: Arc<dyn World>, keeping: Keeping, kept: watch::Sender<Kept>) {
+async fn keep_for_ever(world: Arc<dyn World>, keeping: Keeping, tokens: TokenSender) {
     loop {
         let mut attempt = JoinSet::new();
-        attempt.spawn(keep(Arc::clone(&world), keeping.clone(), kept.clone()));
+        attempt.spawn(keep(Arc::clone(&world), keeping.clone(), tokens.clone()));
         if let Some(Err(error)) = attempt.join_next().await {
             let pause = AFTER_A_PANIC.as_secs();
             tracing::error!("{}: {error}; please report this; it begins anew in {pause} s", keeping.name);

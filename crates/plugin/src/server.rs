@@ -4,34 +4,49 @@ use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Kept};
 use orthanc_gcp_configuration::Account;
 use serde_json::{Map, Value, json};
 
-/// The body of `PUT {DicomWeb.Root}servers/{name}`: the user's options, and over them what leads to Google.
-///
-/// Without a token that is good, Google refuses at once whatever uses the server.
-pub(crate) fn server(account: &Account, kept: &Kept) -> Value {
+use crate::gateway::Transport;
+
+/// The body of `PUT {DicomWeb.Root}servers/{name}`: the user's options, and over them what leads to Google or to the gateway.
+pub(crate) fn server(account: &Account, transport: &Transport, kept: &Kept) -> Value {
     let mut server = account.options.clone();
-    let grant = kept.grant();
-    let quota_project = grant.and_then(|grant| grant.quota_project.as_deref());
     let headers = server.entry("HttpHeaders").or_insert_with(|| json!({}));
-    if let Value::Object(headers) = headers {
-        let has = |headers: &Map<String, Value>, name: &str| {
-            headers.keys().any(|key| key.eq_ignore_ascii_case(name))
-        };
-        if account.source.is_some() {
-            headers.retain(|name, _| !name.eq_ignore_ascii_case("Authorization"));
+    let (url, timeout) = match transport {
+        Transport::Gateway { url, secret, timeout } => {
+            if let Value::Object(headers) = headers {
+                headers.retain(|name, _| !name.eq_ignore_ascii_case("Authorization"));
+                headers.insert("Authorization".to_owned(), format!("Bearer {}", secret.expose()).into());
+            }
+            (url.clone(), *timeout)
         }
-        if let Kept::Token(grant) = kept {
-            let value = format!("Bearer {}", grant.token.value.expose());
-            headers.insert("Authorization".to_owned(), value.into());
+        Transport::Direct | Transport::FallenBack(_) => {
+            if let Value::Object(headers) = headers {
+                authorize(headers, account, kept);
+            }
+            let universe_domain =
+                kept.grant().map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| &grant.universe_domain);
+            (account.url(universe_domain), account.http_timeout)
         }
-        if let Some(project) = quota_project.filter(|_| !has(headers, "X-Goog-User-Project")) {
-            headers.insert("X-Goog-User-Project".to_owned(), project.into());
-        }
-    }
-    let universe_domain = grant.map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| &grant.universe_domain);
-    server.insert("Url".to_owned(), account.url(universe_domain).into());
-    server.insert("Timeout".to_owned(), account.http_timeout.into());
+    };
+    server.insert("Url".to_owned(), url.into());
+    server.insert("Timeout".to_owned(), timeout.into());
     server.entry("HasDelete").or_insert_with(|| "1".into());
     Value::Object(server)
+}
+
+/// Puts the token into the header fields. Without one that is good, Google refuses at once whatever uses the server.
+fn authorize(headers: &mut Map<String, Value>, account: &Account, kept: &Kept) {
+    if account.source.is_some() {
+        headers.retain(|name, _| !name.eq_ignore_ascii_case("Authorization"));
+    }
+    if let Kept::Token(grant) = kept {
+        let value = format!("Bearer {}", grant.token.value.expose());
+        headers.insert("Authorization".to_owned(), value.into());
+    }
+    let quota_project = kept.grant().and_then(|grant| grant.quota_project.as_deref());
+    let has_own = headers.keys().any(|key| key.eq_ignore_ascii_case("X-Goog-User-Project"));
+    if let Some(project) = quota_project.filter(|_| !has_own) {
+        headers.insert("X-Goog-User-Project".to_owned(), project.into());
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +94,7 @@ mod tests {
             "Username": "u",
         }));
         assert_eq!(
-            server(&account, &kept(Some("billed"))),
+            server(&account, &Transport::Direct, &kept(Some("billed"))),
             json!({
                 "Url": account.url("googleapis.com"), "Timeout": 7, "HasDelete": "1", "ChunkedTransfers": false,
                 "HasWadoRsUniversalTransferSyntax": "0",
@@ -92,7 +107,7 @@ mod tests {
     fn a_server_with_nothing_of_the_users() {
         let account = with_a_key_file(&json!({}));
         assert_eq!(
-            server(&account, &kept(None)),
+            server(&account, &Transport::Direct, &kept(None)),
             json!({"Url": account.url("googleapis.com"), "Timeout": 3600, "HasDelete": "1",
                 "HttpHeaders": {"Authorization": "Bearer ya29.t"}})
         );
@@ -101,13 +116,26 @@ mod tests {
     #[test]
     fn a_server_without_a_credential() {
         let account = account(&json!({"AccessToken": "none"}), &json!({}));
-        assert_eq!(server(&account, &Kept::Nothing)["HttpHeaders"], json!({}));
+        assert_eq!(server(&account, &Transport::Direct, &Kept::Nothing)["HttpHeaders"], json!({}));
     }
 
     #[test]
     fn an_expired_token_is_not_shown_as_good() {
         let Kept::Token(grant) = kept(Some("billed")) else { panic!("a token") };
-        let server = server(&with_a_key_file(&json!({})), &Kept::Expired(grant));
+        let server = server(&with_a_key_file(&json!({})), &Transport::Direct, &Kept::Expired(grant));
         assert_eq!(server["HttpHeaders"], json!({"X-Goog-User-Project": "billed"}));
+    }
+
+    #[test]
+    fn through_the_gateway_no_token_is_shown() {
+        let account = with_a_key_file(&json!({"HttpHeaders": {"X-Site": "7"}}));
+        let url = "http://127.0.0.1:4711/a/";
+        let transport =
+            Transport::Gateway { url: url.to_owned(), secret: Secret::new("knock knock"), timeout: 86_400 };
+        assert_eq!(
+            server(&account, &transport, &kept(Some("billed"))),
+            json!({"Url": url, "Timeout": 86_400, "HasDelete": "1",
+                "HttpHeaders": {"X-Site": "7", "Authorization": "Bearer knock knock"}})
+        );
     }
 }

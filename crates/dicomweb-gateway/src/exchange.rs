@@ -1,0 +1,307 @@
+//! A request to the DICOM store, sent until it is answered: with the token of the moment, and again where that helps.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::{Bytes, BytesMut};
+use google_credentials::{AccessToken, Failure, Grant, Secret, TransportError, TransportErrorKind};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::{
+    content::Content,
+    gateway::Shared,
+    refusal::Refusal,
+    retry::{self, Failed},
+    store::Store,
+    transfers::Transfer,
+};
+
+/// What is asked of the store.
+pub(crate) struct Ask {
+    pub(crate) method: Method,
+    /// Below the root, with its query: `studies?limit=1`.
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) content: Content,
+    /// How long after the first attempt another one may begin.
+    pub(crate) patience: Duration,
+}
+
+/// The attempts at one request.
+///
+/// Each call of [`next`](Attempts::next) sends it until there is a good answer. If that answer breaks off while it is read,
+/// [`broke`](Attempts::broke) says whether, and waits until, it is worth another.
+pub(crate) struct Attempts<'a> {
+    shared: &'a Arc<Shared>,
+    store: &'a Store,
+    ask: &'a Ask,
+    transfer: Option<&'a Transfer>,
+    began: SystemTime,
+    failures: u32,
+    /// A token that was refused with 401; a second refusal is final.
+    refused: Option<AccessToken>,
+}
+
+/// A good answer, whose body is read as it comes.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: AnswerBody,
+}
+
+/// The body of an answer.
+pub(crate) struct AnswerBody {
+    response: reqwest::Response,
+    shared: Arc<Shared>,
+    /// Where it comes from, for messages.
+    url: String,
+}
+
+impl<'a> Attempts<'a> {
+    pub(crate) fn new(
+        shared: &'a Arc<Shared>,
+        store: &'a Store,
+        ask: &'a Ask,
+        transfer: Option<&'a Transfer>,
+    ) -> Self {
+        let began = shared.world.now();
+        Self { shared, store, ask, transfer, began, failures: 0, refused: None }
+    }
+
+    /// Whether the request was sent before: its first attempt may have done what this one is asked for.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Sends the request until it is answered with success (2xx).
+    ///
+    /// # Errors
+    /// Google's refusal, or what kept the request from being answered.
+    pub(crate) async fn next(&mut self) -> Result<Answer, Refusal> {
+        loop {
+            let grant = self.grant().await?;
+            let sent_at = self.shared.world.now();
+            let url = self.store.url(grant.as_ref(), &self.ask.path);
+            let response = match self.send(&url, grant.as_ref()).await {
+                Ok(response) => response,
+                Err(error) => {
+                    self.again(Refusal::of_transport(&url, &error), Failed::Transport(error.kind)).await?;
+                    continue;
+                }
+            };
+            let status = response.status();
+            self.shared.transfers.totals.answered(self.ask.method.as_str(), status.as_u16());
+            tracing::debug!(
+                "{}: {} {} answered {} (attempt {})",
+                self.store.title(),
+                self.ask.method,
+                without_query(&self.ask.path),
+                status.as_u16(),
+                self.failures + 1
+            );
+            let headers = response.headers().clone();
+            let mut body = AnswerBody { response, shared: Arc::clone(self.shared), url: url.clone() };
+            if status.is_success() {
+                return Ok(Answer { status, headers, body });
+            }
+            let words = match body.whole(LARGEST_REFUSAL).await {
+                Ok(words) => words,
+                // The status says enough.
+                Err(_) => Bytes::new(),
+            };
+            let refusal = Refusal::of_google(&url, status, headers, words, sent_at, grant.as_ref());
+            if status == StatusCode::UNAUTHORIZED
+                && self.refused.is_none()
+                && self.ask.content.is_repeatable()
+                && let Some(grant) = grant
+                && self.store.tokens.is_some()
+            {
+                tracing::info!("{}: Google refused its token; it gets another one", self.store.title());
+                self.refused = Some(grant.token);
+                self.count_retry();
+                continue;
+            }
+            let failed = Failed::Status(status.as_u16(), refusal.retry_after());
+            self.again(refusal, failed).await?;
+        }
+    }
+
+    /// An answer broke off while it was read: waits for the time of another attempt.
+    ///
+    /// # Errors
+    /// It is not worth one.
+    pub(crate) async fn broke(&mut self, error: &TransportError) -> Result<(), Refusal> {
+        let url = self.store.url(None, &self.ask.path);
+        self.again(Refusal::of_transport(&url, error), Failed::Transport(error.kind)).await
+    }
+
+    /// The good answer, read whole.
+    ///
+    /// # Errors
+    /// As [`next`](Attempts::next).
+    pub(crate) async fn whole(&mut self, largest: usize) -> Result<(StatusCode, HeaderMap, Bytes), Refusal> {
+        loop {
+            let Answer { status, headers, mut body } = self.next().await?;
+            match body.whole(largest).await {
+                Ok(bytes) => return Ok((status, headers, bytes)),
+                Err(error) => self.broke(&error).await?,
+            }
+        }
+    }
+
+    async fn grant(&self) -> Result<Option<Grant>, Refusal> {
+        let Some(tokens) = &self.store.tokens else { return Ok(None) };
+        let grant = async {
+            match &self.refused {
+                None => tokens.token().await,
+                Some(refused) => tokens.other_than(refused).await,
+            }
+        };
+        match tokio::time::timeout(self.ask.patience, grant).await {
+            Ok(Ok(grant)) => Ok(Some(grant)),
+            Ok(Err(failure)) => Err(Refusal::without_token(failure)),
+            Err(_) => Err(Refusal::without_token(Failure::new(
+                google_credentials::FailureKind::Transient,
+                "there is no token yet",
+                "the log says why, if it lasts",
+            ))),
+        }
+    }
+
+    /// Waits for the time of another attempt, if it is worth one.
+    async fn again(&mut self, refusal: Refusal, failed: Failed) -> Result<(), Refusal> {
+        self.failures += 1;
+        let world = &self.shared.world;
+        let elapsed = world.now().duration_since(self.began).unwrap_or_default();
+        let pause = retry::pause(failed, self.failures, elapsed, self.ask.patience, world.dice());
+        match pause.filter(|_| self.ask.content.is_repeatable()) {
+            None => Err(refusal.after(self.failures)),
+            Some(pause) => {
+                tracing::info!(
+                    "{}: {} {} is sent again in {} ms: {}",
+                    self.store.title(),
+                    self.ask.method,
+                    without_query(&self.ask.path),
+                    pause.as_millis(),
+                    refusal.failure().cause
+                );
+                self.count_retry();
+                world.sleep(pause).await;
+                Ok(())
+            }
+        }
+    }
+
+    fn count_retry(&self) {
+        self.shared.transfers.totals.retried();
+        if let Some(transfer) = self.transfer {
+            transfer.retried();
+        }
+    }
+
+    /// Sends the request once. The time limit is one of inactivity, of both directions.
+    async fn send(&self, url: &str, grant: Option<&Grant>) -> Result<reqwest::Response, TransportError> {
+        let client = self.shared.client.client()?;
+        let mut request = client.request(self.ask.method.clone(), url).headers(self.ask.headers.clone());
+        if let Some(grant) = grant {
+            request = request.header(header::AUTHORIZATION, bearer(&grant.token.value)?);
+            if let Some(project) = &grant.quota_project {
+                request = request.header("x-goog-user-project", project);
+            }
+        }
+        let sent = Arc::new(AtomicU64::new(0));
+        if let Some(body) = self.ask.content.body(&sent) {
+            request = request.body(body);
+        }
+        let sending = request.send();
+        tokio::pin!(sending);
+        let outcome = loop {
+            let before = sent.load(Ordering::Relaxed);
+            tokio::select! {
+                biased;
+                outcome = &mut sending => break outcome.map_err(|error| self.shared.client.failed(&error)),
+                () = self.shared.world.sleep(self.shared.settings.inactivity) => {
+                    if sent.load(Ordering::Relaxed) == before {
+                        break Err(silence(self.shared.settings.inactivity));
+                    }
+                }
+            }
+        };
+        self.shared.transfers.totals.sent(sent.load(Ordering::Relaxed));
+        outcome
+    }
+}
+
+impl AnswerBody {
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// The answer broke off, or was silent for too long.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        let inactivity = self.shared.settings.inactivity;
+        let chunk = match tokio::time::timeout(inactivity, self.response.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| self.shared.client.failed(&error))?,
+            Err(_) => return Err(silence(inactivity)),
+        };
+        if let Some(chunk) = &chunk {
+            self.shared.transfers.totals.received(chunk.len() as u64);
+        }
+        Ok(chunk)
+    }
+
+    /// All bytes.
+    ///
+    /// # Errors
+    /// As [`chunk`](AnswerBody::chunk), and for more than `largest` bytes.
+    pub(crate) async fn whole(&mut self, largest: usize) -> Result<Bytes, TransportError> {
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if whole.len() + chunk.len() > largest {
+                return Err(TransportError {
+                    kind: TransportErrorKind::Address,
+                    cause: format!(
+                        "the answer of {} is larger than {largest} bytes",
+                        without_query(&self.url)
+                    ),
+                });
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// How many bytes are still to come, where the server has said so.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+}
+
+/// What is read of a refusal: Google's own are below a few kilobytes; what is longer comes from elsewhere.
+const LARGEST_REFUSAL: usize = 1 << 20;
+
+fn bearer(token: &Secret) -> Result<HeaderValue, TransportError> {
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+    let mut value = value.map_err(|_| TransportError {
+        kind: TransportErrorKind::Address,
+        cause: "the token cannot be sent in a header".to_owned(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn silence(limit: Duration) -> TransportError {
+    TransportError {
+        kind: TransportErrorKind::Timeout,
+        cause: format!("not a byte was sent or received for {} s", limit.as_secs()),
+    }
+}
+
+/// Queries may name patients.
+pub(crate) fn without_query(path: &str) -> &str {
+    path.split('?').next().unwrap_or_default()
+}

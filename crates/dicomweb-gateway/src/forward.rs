@@ -1,0 +1,126 @@
+//! Everything that passes through as it is: searches, metadata, single instances, frames, deletions, other uploads.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Incoming;
+
+use crate::{
+    body::{self, Broken, ResponseBody, copy_end_to_end},
+    content::Content,
+    exchange::{Answer, AnswerBody, Ask, Attempts, without_query},
+    gateway::Shared,
+    path::Target,
+    refusal::Refusal,
+    store::Store,
+};
+
+/// Passes the request on and its answer back.
+pub(crate) async fn answer(
+    shared: &Arc<Shared>,
+    store: &Store,
+    target: &Target<'_>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let (parts, incoming) = request.into_parts();
+    let ask = Ask {
+        path: match target.query {
+            Some(query) => format!("{}?{query}", target.path),
+            None => target.path.to_owned(),
+        },
+        headers: passed_on(&parts.headers),
+        content: match parts.method {
+            Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS => Content::Empty,
+            // Whether Google has already done it is not known after a failure, so it is sent once.
+            _ => Content::once(reqwest::Body::wrap(incoming)),
+        },
+        method: parts.method,
+        patience: shared.settings.patience_of_requests,
+    };
+    match begin(shared, store, &ask).await {
+        Ok(response) => {
+            shared.troubles.mended(store);
+            response
+        }
+        Err(refusal) => {
+            let what = format!("{} {}", ask.method, without_query(&ask.path));
+            shared.troubles.tell(store, &what, &refusal);
+            refusal.into_response()
+        }
+    }
+}
+
+/// The beginning of a good answer. Until its first bytes are here, the request can be sent again.
+async fn begin(shared: &Arc<Shared>, store: &Store, ask: &Ask) -> Result<Response<ResponseBody>, Refusal> {
+    let mut attempts = Attempts::new(shared, store, ask, None);
+    loop {
+        let Answer { status, headers, mut body } = match attempts.next().await {
+            // What the first attempt has deleted is gone for the second.
+            Err(refusal)
+                if refusal.status() == StatusCode::NOT_FOUND
+                    && ask.method == Method::DELETE
+                    && attempts.is_repeated() =>
+            {
+                return Ok(Response::new(body::whole("{}")));
+            }
+            answer => answer?,
+        };
+        match body.chunk().await {
+            Ok(first) => {
+                let mut response = Response::new(match first {
+                    None => body::empty(),
+                    Some(first) => streamed(first, body),
+                });
+                *response.status_mut() = status;
+                copy_end_to_end(&headers, response.headers_mut());
+                return Ok(response);
+            }
+            Err(error) => attempts.broke(&error).await?,
+        }
+    }
+}
+
+/// The first bytes and those that follow them.
+fn streamed(first: Bytes, body: AnswerBody) -> ResponseBody {
+    let frames = stream::unfold((Some(first), body), |(first, mut body)| async {
+        let chunk = match first {
+            Some(first) => Ok(Some(first)),
+            None => body.chunk().await,
+        };
+        match chunk {
+            Ok(None) => None,
+            Ok(Some(chunk)) => Some((Ok(Frame::data(chunk)), (None, body))),
+            Err(error) => {
+                tracing::warn!(
+                    "an answer of the DICOM store broke off, and what was asked for it is incomplete: {error}"
+                );
+                Some((Err(Broken(error.cause)), (None, body)))
+            }
+        }
+    });
+    StreamBody::new(frames).boxed_unsync()
+}
+
+/// The header fields that reach Google: not those of the connection, and nothing that speaks of who is asking.
+pub(crate) fn passed_on(headers: &HeaderMap) -> HeaderMap {
+    let mut passed_on = HeaderMap::new();
+    copy_end_to_end(headers, &mut passed_on);
+    for name in [
+        header::AUTHORIZATION,
+        header::HOST,
+        header::COOKIE,
+        header::EXPECT,
+        header::CONTENT_LENGTH,
+        header::FORWARDED,
+        header::VIA,
+        header::ORIGIN,
+        header::REFERER,
+    ] {
+        passed_on.remove(name);
+    }
+    passed_on
+}

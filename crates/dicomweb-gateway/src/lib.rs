@@ -1,0 +1,34 @@
+//! The authenticated, retrying, parallel way to a DICOM store of the Google Cloud Healthcare API.
+//!
+//! A [`Gateway`] is an HTTP server with one path for each account. Whatever DICOMweb client sends its requests there gets
+//! them answered by Google, with the account's token of that moment. Read top-down:
+//!
+//! 1. `server` takes connections and requests: limits, secret, and `path`, which keeps requests below their account.
+//! 2. A request becomes one of three things: `stow` cuts an upload into instances and sends them in batches side by
+//!    side; `retrieve` fetches the instances of a study or series side by side; `forward` passes everything else on.
+//! 3. All three ask Google through `exchange`: token, attempts, limits of inactivity; `retry` decides what is tried
+//!    again.
+//! 4. `memory` bounds what is held, `transfers` tells what happens.
+//!
+//! The crate knows nothing of Orthanc.
+#![forbid(unsafe_code)]
+
+mod body;
+mod content;
+mod exchange;
+mod forward;
+mod gateway;
+mod memory;
+mod path;
+mod refusal;
+mod retry;
+mod server;
+mod settings;
+mod store;
+mod transfers;
+mod trouble;
+
+pub use gateway::Gateway;
+pub use settings::Settings;
+pub use store::{OnConflict, Store};
+pub use transfers::{Counts, Kind, Report, Stage};

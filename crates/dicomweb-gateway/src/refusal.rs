@@ -1,0 +1,119 @@
+//! What is answered where a request did not succeed: Google's own answer, or why there is none.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use google_credentials::{Failure, FailureKind, Grant, Response, Sent, TransportError, remedy};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use crate::body::{self, ResponseBody};
+
+/// Why a request did not succeed.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    /// Google's answer, passed on as it is.
+    google: Option<(HeaderMap, Bytes)>,
+    failure: Failure,
+    attempts: u32,
+}
+
+impl Refusal {
+    /// Google answered with something else than success.
+    pub(crate) fn of_google(
+        url: &str,
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+        sent_at: SystemTime,
+        grant: Option<&Grant>,
+    ) -> Self {
+        let kept = ["content-type", "date", "location", "retry-after"]
+            .into_iter()
+            .filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?.to_owned())));
+        let response = Response {
+            status: status.as_u16(),
+            headers: kept.collect(),
+            body: body.to_vec(),
+            sent: Sent::new(grant.map(|grant| grant.token.value.clone())),
+        };
+        let principal = grant.and_then(|grant| grant.principal.as_deref());
+        let failure = remedy::of_store(url, &response, sent_at, principal);
+        Self { status, google: Some((headers, body)), failure, attempts: 1 }
+    }
+
+    /// Google did not answer.
+    pub(crate) fn of_transport(url: &str, error: &TransportError) -> Self {
+        let status = match error.kind {
+            google_credentials::TransportErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        Self { status, google: None, failure: remedy::of_transport(url, error), attempts: 1 }
+    }
+
+    /// There is no token to ask with.
+    pub(crate) fn without_token(failure: Failure) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, google: None, failure, attempts: 0 }
+    }
+
+    /// The gateway itself refuses.
+    pub(crate) fn own(status: StatusCode, cause: &str, remedy: &str) -> Self {
+        let failure = Failure::new(FailureKind::NeedsPerson, cause, remedy);
+        Self { status, google: None, failure, attempts: 0 }
+    }
+
+    /// After so many attempts.
+    #[must_use]
+    pub(crate) fn after(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Google's body, where the refusal is Google's.
+    pub(crate) fn google_body(&self) -> Option<&Bytes> {
+        self.google.as_ref().map(|(_, body)| body)
+    }
+
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.failure
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.failure.retry_after
+    }
+
+    /// The cause with the remedy, and how often it was tried.
+    pub(crate) fn in_words(&self) -> String {
+        if self.attempts > 1 {
+            format!("{} (after {} attempts)", self.failure, self.attempts)
+        } else {
+            self.failure.to_string()
+        }
+    }
+
+    /// The answer to whoever asked.
+    pub(crate) fn into_response(self) -> http::Response<ResponseBody> {
+        let mut response = http::Response::new(body::empty());
+        *response.status_mut() = self.status;
+        if let Some((headers, body)) = self.google {
+            body::copy_end_to_end(&headers, response.headers_mut());
+            // What is passed on may be shorter than what Google has sent.
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            *response.body_mut() = body::whole(body);
+            return response;
+        }
+        let json = json!({ "error": {
+            "code": self.status.as_u16(),
+            "message": self.failure.cause,
+            "remedy": self.failure.remedy,
+        }});
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *response.body_mut() = body::whole(json.to_string());
+        response
+    }
+}

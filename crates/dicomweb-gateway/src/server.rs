@@ -1,0 +1,138 @@
+//! The HTTP server: who may connect, how slowly, and who may ask.
+
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use subtle::ConstantTimeEq as _;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tokio_io_timeout::TimeoutStream;
+
+use crate::{body::ResponseBody, forward, gateway::Shared, path, refusal::Refusal, store::Store};
+
+/// Connections served at once; more wait. Each takes some 10 kB before it has shown a secret.
+const CONNECTIONS: usize = 256;
+/// Whoever connects has to send a request's header fields within this time, and the next request's on the same connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Whoever asked has to take some of the answer within this time. Orthanc stores each instance that it gets before it reads
+/// on, which for gigabytes on a slow disk takes minutes.
+const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(600);
+/// After a failure to accept (no descriptors left) nobody is let in for so long.
+const AFTER_A_FAILURE: Duration = Duration::from_millis(200);
+
+pub(crate) async fn serve(shared: &Arc<Shared>, listener: TcpListener, stop: impl Future<Output = ()>) {
+    let mut stop = pin!(stop);
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let (stopping, stopped) = watch::channel(());
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&room).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        tokio::select! {
+            () = &mut stop => break,
+            (accepted, place) = accepted => match accepted {
+                Ok((stream, _)) => {
+                    let connection = connection(Arc::clone(shared), stream, stopped.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("the gateway could not take a connection ({error}); raise the limit of open files if this lasts");
+                    shared.world.sleep(AFTER_A_FAILURE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    drop(stopping);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Answers the requests of one connection; after a stop, the one under way.
+async fn connection(shared: Arc<Shared>, stream: TcpStream, mut stopped: watch::Receiver<()>) {
+    // Not fatal: answers come a little later.
+    drop(stream.set_nodelay(true));
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let mut connection = pin!(connection);
+    let outcome = tokio::select! {
+        outcome = &mut connection => outcome,
+        // Closed: the gateway stops.
+        _ = stopped.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!("a connection to the gateway ended early: {error}");
+    }
+}
+
+/// Answers a request, if whoever sent it may ask.
+async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+    if target == HEALTH && request.method() == Method::GET {
+        return Response::new(crate::body::whole("ok\n"));
+    }
+    let target = match path::take_apart(&target) {
+        Ok(target) => target,
+        Err(outside) => {
+            tracing::warn!("the gateway refuses a request that would leave its account: {outside}");
+            let remedy = "ask for a path below the account's DICOMweb root, as PS3.18 section 10 has them";
+            return Refusal::own(StatusCode::BAD_REQUEST, &outside.to_string(), remedy).into_response();
+        }
+    };
+    let Some(store) = permitted(shared, &target.account, request.headers()) else {
+        tracing::warn!(
+            "the gateway refuses a request without the account's secret; only the DICOMweb plugin of this Orthanc has it"
+        );
+        let cause = "the request does not have the account's secret, or there is no such account";
+        let mut refusal =
+            Refusal::own(StatusCode::UNAUTHORIZED, cause, "send it as `Authorization: Bearer …`")
+                .into_response();
+        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+        return refusal;
+    };
+    forward::answer(shared, store, &target, request).await
+}
+
+/// Answers without a secret whether the gateway serves.
+const HEALTH: &str = "/health";
+
+/// The account that is meant, if the request has its secret (RFC 6750 section 2.1).
+///
+/// All of them are compared, each in the same time whatever is sent, so that neither a secret nor the name of an account
+/// can be found out by measuring.
+fn permitted<'a>(shared: &'a Shared, account: &str, headers: &HeaderMap) -> Option<&'a Store> {
+    let sent = headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let sent = sent.strip_prefix(b"Bearer ").unwrap_or_default();
+    let mut permitted = None;
+    for store in &shared.stores {
+        let fits = match &store.secret {
+            None => true,
+            Some(secret) => bool::from(secret.expose().as_bytes().ct_eq(sent)),
+        };
+        if fits && store.name == account {
+            permitted = Some(store);
+        }
+    }
+    permitted
+}

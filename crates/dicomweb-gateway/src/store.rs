@@ -1,0 +1,54 @@
+//! A DICOM store, as the gateway serves it.
+
+use std::{fmt, sync::Arc};
+
+use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Grant, Secret, TokenHandle};
+
+/// What becomes of an instance if the store holds a different one with the same UIDs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// It counts as failed, as at Google. An identical one is success.
+    #[default]
+    Fail,
+    /// The stored one stays, and the answer has a warning.
+    Keep,
+    /// The new one takes its place.
+    Overwrite,
+}
+
+/// A DICOM store of an account.
+#[derive(Clone)]
+pub struct Store {
+    /// The account's name, which is the first segment of the path.
+    pub name: String,
+    /// What whoever sends requests has to show as `Authorization: Bearer …`; `None` to serve everybody who can connect.
+    pub secret: Option<Secret>,
+    /// The store's DICOMweb root, with its last slash, in the universe of Google's that is given.
+    pub root: Arc<dyn Fn(&str) -> String + Send + Sync>,
+    /// Its tokens; `None` where the server takes requests without one.
+    pub tokens: Option<TokenHandle>,
+    /// What becomes of different instances with the same UIDs.
+    pub on_conflict: OnConflict,
+}
+
+impl Store {
+    /// How the log calls it.
+    pub(crate) fn title(&self) -> String {
+        format!("Account \"{}\"", self.name)
+    }
+
+    /// The URL of what lies at `path` below the root, for whoever was granted `grant`.
+    pub(crate) fn url(&self, grant: Option<&Grant>, path: &str) -> String {
+        let universe_domain = grant.map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| grant.universe_domain.as_str());
+        format!("{}{path}", (self.root)(universe_domain))
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("name", &self.name)
+            .field("on_conflict", &self.on_conflict)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,288 @@
+//! What goes through the gateway now, and what went through it last.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
+
+/// How many transfers are remembered after their end.
+const REMEMBERED: usize = 100;
+/// How many failures of one transfer are kept in words.
+const FAILURES_IN_WORDS: usize = 20;
+
+/// What a transfer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// STOW-RS.
+    Store,
+    /// WADO-RS of a study or series.
+    Retrieve,
+}
+
+/// How a transfer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Under way.
+    Running,
+    /// Every instance arrived.
+    Succeeded,
+    /// Not every instance arrived.
+    Failed,
+    /// The client went away.
+    Cancelled,
+}
+
+/// A transfer at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Its number since the start of the gateway.
+    pub id: u64,
+    /// The account.
+    pub account: String,
+    /// What it does.
+    pub kind: Kind,
+    /// How it stands.
+    pub stage: Stage,
+    /// `StudyInstanceUID`, once known; of an upload of several, the first.
+    pub study: Option<String>,
+    /// `SeriesInstanceUID`, where one alone is retrieved.
+    pub series: Option<String>,
+    /// When it began.
+    pub began: SystemTime,
+    /// When it ended.
+    pub ended: Option<SystemTime>,
+    /// How many instances there are; `None` while nobody knows.
+    pub instances_total: Option<u64>,
+    /// Instances stored or passed on, including those that were there already.
+    pub instances_done: u64,
+    /// … of these, those that the store had already, so that they were not sent.
+    pub instances_present: u64,
+    /// Instances that failed for good.
+    pub instances_failed: u64,
+    /// Bytes of instances done.
+    pub bytes_done: u64,
+    /// Requests to Google that were sent again.
+    pub retries: u64,
+    /// The first failures, in Google's words, with the remedy.
+    pub failures: Vec<String>,
+}
+
+/// What a gateway has done since its start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that were answered, by method and status.
+    pub requests: BTreeMap<(String, u16), u64>,
+    /// Requests to Google that were sent again.
+    pub retries: u64,
+    /// Bytes of bodies sent to Google.
+    pub bytes_sent: u64,
+    /// Bytes of bodies received from Google.
+    pub bytes_received: u64,
+    /// Instances that Google has stored.
+    pub instances_stored: u64,
+    /// Instances that were to be stored and were not.
+    pub instances_failed: u64,
+    /// Instances that the store had already.
+    pub instances_duplicate: u64,
+    /// Instances that were passed on to whoever retrieved them.
+    pub instances_retrieved: u64,
+}
+
+/// All transfers of a gateway.
+#[derive(Debug, Default)]
+pub(crate) struct Transfers {
+    next: AtomicU64,
+    now: Mutex<Vec<Arc<Entry>>>,
+    last: Mutex<VecDeque<Report>>,
+    pub(crate) totals: Totals,
+}
+
+/// The counts, as they grow.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    requests: Mutex<BTreeMap<(String, u16), u64>>,
+    retries: AtomicU64,
+    bytes_sent: AtomicU64,
+    bytes_received: AtomicU64,
+    instances_stored: AtomicU64,
+    instances_failed: AtomicU64,
+    instances_duplicate: AtomicU64,
+    instances_retrieved: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    report: Mutex<Report>,
+}
+
+/// A transfer under way; dropped without an end, it was cancelled.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    entry: Arc<Entry>,
+    all: Arc<Transfers>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Transfers {
+    /// Begins a transfer.
+    pub(crate) fn begin(self: &Arc<Self>, account: &str, kind: Kind, now: SystemTime) -> Transfer {
+        let report = Report {
+            id: self.next.fetch_add(1, Relaxed) + 1,
+            account: account.to_owned(),
+            kind,
+            stage: Stage::Running,
+            study: None,
+            series: None,
+            began: now,
+            ended: None,
+            instances_total: None,
+            instances_done: 0,
+            instances_present: 0,
+            instances_failed: 0,
+            bytes_done: 0,
+            retries: 0,
+            failures: Vec::new(),
+        };
+        let entry = Arc::new(Entry { report: Mutex::new(report) });
+        locked(&self.now).push(Arc::clone(&entry));
+        Transfer { entry, all: Arc::clone(self) }
+    }
+
+    /// Those under way, then those that ended, the newest first.
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        let now: Vec<Report> = locked(&self.now).iter().map(|entry| locked(&entry.report).clone()).collect();
+        now.into_iter().rev().chain(locked(&self.last).iter().rev().cloned()).collect()
+    }
+
+    /// How many are under way.
+    pub(crate) fn under_way(&self) -> usize {
+        locked(&self.now).len()
+    }
+}
+
+impl Totals {
+    pub(crate) fn answered(&self, method: &str, status: u16) {
+        *locked(&self.requests).entry((method.to_owned(), status)).or_default() += 1;
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.bytes_sent.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn received(&self, bytes: u64) {
+        self.bytes_received.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            requests: locked(&self.requests).clone(),
+            retries: self.retries.load(Relaxed),
+            bytes_sent: self.bytes_sent.load(Relaxed),
+            bytes_received: self.bytes_received.load(Relaxed),
+            instances_stored: self.instances_stored.load(Relaxed),
+            instances_failed: self.instances_failed.load(Relaxed),
+            instances_duplicate: self.instances_duplicate.load(Relaxed),
+            instances_retrieved: self.instances_retrieved.load(Relaxed),
+        }
+    }
+}
+
+impl Transfer {
+    fn change(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut locked(&self.entry.report));
+    }
+
+    /// What it is about.
+    pub(crate) fn is_about(&self, study: &str, series: Option<&str>) {
+        self.change(|report| {
+            report.study.get_or_insert_with(|| study.to_owned());
+            if let Some(series) = series {
+                report.series.get_or_insert_with(|| series.to_owned());
+            }
+        });
+    }
+
+    /// How many instances there are in all.
+    pub(crate) fn has_instances(&self, total: u64) {
+        self.change(|report| report.instances_total = Some(total));
+    }
+
+    /// An instance of so many bytes was stored, or passed on.
+    pub(crate) fn done(&self, bytes: u64) {
+        self.change(|report| {
+            report.instances_done += 1;
+            report.bytes_done += bytes;
+        });
+        let total = match locked(&self.entry.report).kind {
+            Kind::Store => &self.all.totals.instances_stored,
+            Kind::Retrieve => &self.all.totals.instances_retrieved,
+        };
+        total.fetch_add(1, Relaxed);
+    }
+
+    /// An instance was not sent, because the store has it.
+    pub(crate) fn present(&self) {
+        self.change(|report| {
+            report.instances_done += 1;
+            report.instances_present += 1;
+        });
+        self.all.totals.instances_duplicate.fetch_add(1, Relaxed);
+    }
+
+    /// So many instances failed for good, all for the same reason.
+    pub(crate) fn failed(&self, instances: u64, words: &str) {
+        self.change(|report| {
+            report.instances_failed += instances;
+            if report.failures.len() < FAILURES_IN_WORDS && !report.failures.iter().any(|had| had == words) {
+                report.failures.push(words.to_owned());
+            }
+        });
+        if locked(&self.entry.report).kind == Kind::Store {
+            self.all.totals.instances_failed.fetch_add(instances, Relaxed);
+        }
+    }
+
+    /// A request of it was sent again.
+    pub(crate) fn retried(&self) {
+        self.change(|report| report.retries += 1);
+    }
+
+    /// As it stands.
+    pub(crate) fn report(&self) -> Report {
+        locked(&self.entry.report).clone()
+    }
+
+    /// It ended.
+    pub(crate) fn end(self, stage: Stage, now: SystemTime) {
+        self.change(|report| {
+            report.stage = stage;
+            report.ended = Some(now);
+        });
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        let mut report = locked(&self.entry.report).clone();
+        if report.stage == Stage::Running {
+            report.stage = Stage::Cancelled;
+        }
+        locked(&self.all.now).retain(|entry| !Arc::ptr_eq(entry, &self.entry));
+        let mut last = locked(&self.all.last);
+        while last.len() >= REMEMBERED {
+            last.pop_front();
+        }
+        last.push_back(report);
+    }
+}

@@ -1,0 +1,231 @@
+//! The way through the gateway: whether it can be taken, and the thread that serves it.
+
+use std::{io, net::TcpListener, sync::Arc, thread};
+
+use dicomweb_gateway::{Gateway, Settings, Store};
+use google_credentials::{HttpSettings, Secret, TokenHandle, World};
+use orthanc_gcp_configuration::Account;
+use orthanc_sdk::{Host, Version};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::oneshot;
+
+use crate::logging;
+
+/// Orthanc shows the first 16 bytes of it.
+const THREAD_NAME: &str = "GOOGLE-GATEWAY";
+/// The first Orthanc to which a time limit of 0 means none; to those before it means 60 s.
+const KNOWS_NO_LIMIT: Version = Version::new(1, 13, 0);
+/// For those before: a day, in seconds.
+const LONGEST: u64 = 86_400;
+
+/// How an account's requests reach Google.
+#[derive(Debug, Clone)]
+pub(crate) enum Transport {
+    /// From the DICOMweb plugin, with a token that it is given.
+    Direct,
+    /// The same, because the gateway that was asked for cannot work; why.
+    FallenBack(String),
+    /// Through the gateway.
+    Gateway {
+        /// The account's root there.
+        url: String,
+        /// What the gateway wants to see before it serves.
+        secret: Secret,
+        /// What the DICOMweb plugin is told, in seconds: the gateway has the limits that matter.
+        timeout: u64,
+    },
+}
+
+/// Begins to serve those accounts that want the gateway: how each account's requests travel, and the thread, if there is one.
+pub(crate) fn begin(
+    host: &Host,
+    http: HttpSettings,
+    world: &Arc<dyn World>,
+    port: u16,
+    accounts: &[(Account, TokenHandle)],
+) -> (Vec<Transport>, Option<Serving>) {
+    if !accounts.iter().any(|(account, _)| account.gateway) {
+        return (vec![Transport::Direct; accounts.len()], None);
+    }
+    match try_begin(host, http, world, port, accounts) {
+        Ok((transports, serving)) => (transports, Some(serving)),
+        Err(trouble) => {
+            tracing::error!(
+                "the gateway cannot work, so the DICOMweb plugin sends its requests directly to Google: {trouble}"
+            );
+            let transport = |(account, _): &(Account, TokenHandle)| match account.gateway {
+                true => Transport::FallenBack(trouble.clone()),
+                false => Transport::Direct,
+            };
+            (accounts.iter().map(transport).collect(), None)
+        }
+    }
+}
+
+fn try_begin(
+    host: &Host,
+    http: HttpSettings,
+    world: &Arc<dyn World>,
+    port: u16,
+    accounts: &[(Account, TokenHandle)],
+) -> Result<(Vec<Transport>, Serving), String> {
+    if let Some(proxy) = proxy_in_between(&**world, &http) {
+        return Err(format!(
+            "{proxy} would get the requests that are for 127.0.0.1; set the environment variable NO_PROXY=127.0.0.1 for Orthanc"
+        ));
+    }
+    let (listener, port) = listen(port).map_err(|error| {
+        format!("127.0.0.1:{port} cannot be listened on ({error}); set GoogleCloudPlatform.GatewayPort to a free port, or leave it out")
+    })?;
+    // To the Orthancs before 1.13 a limit of 0 means 60 s.
+    let without_limit = if host.version() >= KNOWS_NO_LIMIT { 0 } else { LONGEST };
+    let mut transports = Vec::new();
+    let mut stores = Vec::new();
+    for (account, handle) in accounts {
+        if !account.gateway {
+            transports.push(Transport::Direct);
+            continue;
+        }
+        let secret = secret()?;
+        let name = utf8_percent_encode(&account.name, NON_ALPHANUMERIC);
+        transports.push(Transport::Gateway {
+            url: format!("http://127.0.0.1:{port}/{name}/"),
+            secret: secret.clone(),
+            timeout: account.own_timeout.unwrap_or(without_limit),
+        });
+        let of_account = account.clone();
+        stores.push(Store {
+            name: account.name.clone(),
+            secret: Some(secret),
+            root: Arc::new(move |universe_domain| of_account.url(universe_domain)),
+            tokens: account.source.is_some().then(|| handle.clone()),
+            on_conflict: account.on_conflict,
+        });
+    }
+    let gateway = Gateway::new(Settings::new(http), Arc::clone(world), stores);
+    let serving = Serving::start(host.clone(), listener, gateway);
+    let serving = serving.map_err(|error| {
+        format!("its thread could not be started ({error}); free memory or raise the limit of threads, and restart Orthanc")
+    })?;
+    Ok((transports, serving))
+}
+
+/// Listens on the loopback address alone: to anybody else the gateway does not exist.
+fn listen(port: u16) -> io::Result<(TcpListener, u16)> {
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    listener.set_nonblocking(true)?;
+    let port = listener.local_addr()?.port();
+    Ok((listener, port))
+}
+
+/// Nobody can guess it; one for each account, so that none leads to another's store.
+fn secret() -> Result<Secret, String> {
+    let mut bytes = [0_u8; 32];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| "the system gives no random numbers for a secret; restart Orthanc".to_owned())?;
+    Ok(Secret::new(bytes.map(|byte| format!("{byte:02x}")).concat()))
+}
+
+/// The proxy through which the DICOMweb plugin's libcurl would go even to this machine, in words.
+fn proxy_in_between(world: &dyn World, http: &HttpSettings) -> Option<&'static str> {
+    let env = |name: &str| world.env(name).filter(|value| !value.is_empty());
+    let proxy = if http.proxy.is_some() {
+        "Orthanc's HttpProxy"
+    } else if env("http_proxy").or_else(|| env("all_proxy")).or_else(|| env("ALL_PROXY")).is_some() {
+        "the proxy of the environment"
+    } else {
+        return None;
+    };
+    let exceptions = env("no_proxy").or_else(|| env("NO_PROXY")).unwrap_or_default();
+    (!excepts_loopback(&exceptions)).then_some(proxy)
+}
+
+/// Whether `NO_PROXY`, as libcurl reads it, has 127.0.0.1.
+fn excepts_loopback(exceptions: &str) -> bool {
+    let mut names = exceptions.split([',', ' ', '\t']).filter(|name| !name.is_empty());
+    exceptions.trim() == "*" || names.any(|name| matches!(name, "127.0.0.1" | "127.0.0.1/32" | "127.0.0.0/8"))
+}
+
+/// The gateway's thread. Dropped, it has ended, with every connection.
+pub(crate) struct Serving {
+    gateway: Gateway,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Starts to serve `gateway` at `listener`.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub(crate) fn start(host: Host, listener: TcpListener, gateway: Gateway) -> io::Result<Self> {
+        let served = gateway.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
+            host.name_current_thread(THREAD_NAME);
+            let log = logging::into_log_of(&host);
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    // Sent or dropped: either way the plugin stops, and Orthanc does not wait for transfers.
+                    _ = stopped => {}
+                    () = serve(&served, listener) => {}
+                }
+            });
+            drop(runtime);
+            drop(log);
+            host.clear_current_thread_name();
+        })?;
+        Ok(Self { gateway, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// What it serves, to be asked how that goes.
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+}
+
+async fn serve(gateway: &Gateway, listener: TcpListener) {
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => gateway.serve(listener, std::future::pending()).await,
+        Err(error) => {
+            tracing::error!(
+                "the gateway cannot serve ({error}); raise the limit of open files, and restart Orthanc"
+            );
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been told by the hook, and there is nothing left to do about it.
+            drop(thread.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_as_libcurl_reads_it() {
+        for (exceptions, covered) in [
+            ("", false),
+            ("localhost", false),
+            ("127.0.0.1", true),
+            ("localhost,127.0.0.1", true),
+            ("localhost, 127.0.0.1 ,::1", true),
+            ("127.0.0.0/8", true),
+            ("*", true),
+            ("*.hospital.example", false),
+            ("10.127.0.0.1", false),
+        ] {
+            assert_eq!(excepts_loopback(exceptions), covered, "{exceptions}");
+        }
+    }
+}
