@@ -6,7 +6,7 @@
 
 use crate::error_code;
 use crate::ffi::{self, Service};
-use crate::{Level, Method, Version};
+use crate::{Level, Method, MetricType, Version};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::mem::{offset_of, size_of};
@@ -22,11 +22,18 @@ struct Fact {
 
 const BASE: Version = Version::new(0, 0, 0);
 
-/// Facts about a structure. The pattern without `..` makes the compiler complain of a field left out.
+/// Facts about a structure.
 macro_rules! layout {
+    ($facts:ident, $since:expr, $rust:ident is $c:literal { $($fields:tt)* }) => {
+        $facts.push(Fact::new(format!("sizeof({})", $c), size_of::<ffi::$rust>(), $since));
+        beginning!($facts, $since, $rust is $c { $($fields)* });
+    };
+}
+
+/// The same for a structure that grows. The pattern without `..` makes the compiler complain of a field left out.
+macro_rules! beginning {
     ($facts:ident, $since:expr, $rust:ident is $c:literal { $($field:ident is $c_field:literal),* $(,)? }) => {
         let _complete = |all: ffi::$rust| { let ffi::$rust { $($field: _),* } = all; };
-        $facts.push(Fact::new(format!("sizeof({})", $c), size_of::<ffi::$rust>(), $since));
         $facts.push(Fact::new(format!("_Alignof({})", $c), align_of::<ffi::$rust>(), $since));
         $($facts.push(Fact::new(
             format!("offsetof({}, {})", $c, $c_field),
@@ -76,6 +83,8 @@ fn facts() -> Vec<Fact> {
         headers_values is "headersValues", body is "body", body_size is "bodySize",
         after_plugins is "afterPlugins",
     });
+    facts_about_requests(&mut facts);
+    facts_about_metrics(&mut facts);
 
     for service in Service::ALL {
         let mut fact = Fact::constant(format!("_OrthancPluginService_{}", service.name()), service.id());
@@ -85,6 +94,9 @@ fn facts() -> Vec<Fact> {
     for (name, value) in [
         ("_OrthancPluginProperty_Description", ffi::PROPERTY_DESCRIPTION),
         ("_OrthancPluginProperty_RootUri", ffi::PROPERTY_ROOT_URI),
+        ("_OrthancPluginProperty_OrthancExplorer", ffi::PROPERTY_ORTHANC_EXPLORER),
+        ("OrthancPluginMetricsType_Default", MetricType::Default.id()),
+        ("OrthancPluginMetricsType_Timer", MetricType::Timer.id()),
         ("OrthancPluginChangeType_OrthancStarted", ffi::CHANGE_ORTHANC_STARTED),
         ("OrthancPluginChangeType_OrthancStopped", ffi::CHANGE_ORTHANC_STOPPED),
         ("OrthancPluginResourceType_None", ffi::RESOURCE_NONE),
@@ -116,10 +128,50 @@ fn facts() -> Vec<Fact> {
         "OrthancPluginChangeType",
         "OrthancPluginResourceType",
         "OrthancPluginHttpMethod",
+        "OrthancPluginMetricsType",
     ] {
         facts.push(Fact::new(format!("sizeof({name})"), size_of::<i32>(), BASE));
     }
     facts
+}
+
+fn facts_about_requests(facts: &mut Vec<Fact>) {
+    beginning!(facts, BASE, HttpRequest is "OrthancPluginHttpRequest" {
+        method is "method", groups_count is "groupsCount", groups is "groups", get_count is "getCount",
+        get_keys is "getKeys", get_values is "getValues", body is "body", body_size is "bodySize",
+        headers_count is "headersCount", headers_keys is "headersKeys", headers_values is "headersValues",
+    });
+    let end = String::from("offsetof(OrthancPluginHttpRequest, headersValues) + sizeof(char**)");
+    facts.push(Fact::new(end, size_of::<ffi::HttpRequest>(), BASE));
+    layout!(facts, BASE, RegisterRest is "_OrthancPluginRestCallback" {
+        path_regular_expression is "pathRegularExpression", callback is "callback",
+    });
+    layout!(facts, BASE, AnswerBuffer is "_OrthancPluginAnswerBuffer" {
+        output is "output", answer is "answer", answer_size is "answerSize", mime_type is "mimeType",
+    });
+    layout!(facts, BASE, SendHttpStatus is "_OrthancPluginSendHttpStatus" {
+        output is "output", status is "status", body is "body", body_size is "bodySize",
+    });
+    layout!(facts, BASE, OutputPlusArgument is "_OrthancPluginOutputPlusArgument" {
+        output is "output", argument is "argument",
+    });
+    layout!(facts, BASE, SetHttpHeader is "_OrthancPluginSetHttpHeader" {
+        output is "output", key is "key", value is "value",
+    });
+}
+
+fn facts_about_metrics(facts: &mut Vec<Fact>) {
+    layout!(facts, Service::SetMetricsValue.since(), SetMetricsValue is "_OrthancPluginSetMetricsValue" {
+        name is "name", value is "value", kind is "type",
+    });
+    let since = Service::SetMetricsIntegerValue.since();
+    layout!(facts, since, SetMetricsIntegerValue is "_OrthancPluginSetMetricsIntegerValue" {
+        name is "name", value is "value", kind is "type",
+    });
+    let since = Service::RegisterRefreshMetricsCallback.since();
+    layout!(facts, since, RegisterRefreshMetrics is "_OrthancPluginRegisterRefreshMetricsCallback" {
+        callback is "callback",
+    });
 }
 
 /// Function types cannot be printed; C refuses to compile when they differ from what `ffi.rs` says.
@@ -129,8 +181,13 @@ static OrthancPluginErrorCode invoke(struct _OrthancPluginContext_t* c, _Orthanc
 static void release(void* p) { (void) p; }
 static OrthancPluginErrorCode change(OrthancPluginChangeType c, OrthancPluginResourceType r, const char* i)
 { (void) c; (void) r; (void) i; return OrthancPluginErrorCode_Success; }
+static OrthancPluginErrorCode rest(OrthancPluginRestOutput* o, const char* u, const OrthancPluginHttpRequest* r)
+{ (void) o; (void) u; (void) r; return OrthancPluginErrorCode_Success; }
+static void refresh(void) { }
 static OrthancPluginContext context = { NULL, NULL, release, invoke };
 static _OrthancPluginOnChangeCallback registration = { change };
+static _OrthancPluginRestCallback route = { NULL, rest };
+static _OrthancPluginRegisterRefreshMetricsCallback metrics = { refresh };
 ";
 
 /// What the header says: its version, and the value of each fact that it is new enough to know.
@@ -141,7 +198,7 @@ fn ask_header(facts: &[Fact]) -> (Version, BTreeMap<String, i64>) {
 
     let mut source = format!(
         "#include \"{}\"\n#include <stdio.h>\n#include <stddef.h>\n{FUNCTION_TYPES}\nint main(void) {{\n\
-         (void) context; (void) registration;\n\
+         (void) context; (void) registration; (void) route; (void) metrics;\n\
          printf(\"%d.%d.%d\\n\", ORTHANC_PLUGINS_MINIMAL_MAJOR_NUMBER, ORTHANC_PLUGINS_MINIMAL_MINOR_NUMBER, \
          ORTHANC_PLUGINS_MINIMAL_REVISION_NUMBER);\n",
         header.canonicalize().unwrap().display()
@@ -192,5 +249,5 @@ fn the_header_says_the_same() {
         .collect();
     assert!(wrong.is_empty(), "ffi.rs differs from the header of Orthanc {version}:\n{}", wrong.join("\n"));
     assert_eq!(known.len(), header.len(), "the header has answered what was not asked");
-    assert!(known.len() >= 60, "only {} facts compared", known.len());
+    assert!(known.len() >= 110, "only {} facts compared", known.len());
 }

@@ -64,6 +64,8 @@ pub mod error_code {
     pub const SUCCESS: i32 = 0;
     /// `Plugin`: a plugin failed while it served the request.
     pub const PLUGIN: i32 = 1;
+    /// `ParameterOutOfRange`: among others, an HTTP status that Orthanc does not know.
+    pub const PARAMETER_OUT_OF_RANGE: i32 = 3;
     /// `InexistentItem`: DICOMweb answers so for a server that it does not know.
     pub const INEXISTENT_ITEM: i32 = 7;
     /// `BadRequest`.
@@ -91,6 +93,7 @@ pub mod error_code {
         ("InternalError", INTERNAL_ERROR),
         ("Success", SUCCESS),
         ("Plugin", PLUGIN),
+        ("ParameterOutOfRange", PARAMETER_OUT_OF_RANGE),
         ("InexistentItem", INEXISTENT_ITEM),
         ("BadRequest", BAD_REQUEST),
         ("NetworkProtocol", NETWORK_PROTOCOL),
@@ -108,6 +111,7 @@ fn words(code: i32) -> &'static str {
     match code {
         error_code::INTERNAL_ERROR => "internal error",
         error_code::PLUGIN => "a plugin failed while serving the request; Orthanc's log says more",
+        error_code::PARAMETER_OUT_OF_RANGE => "a parameter is out of range",
         error_code::INEXISTENT_ITEM => "no such item",
         error_code::BAD_REQUEST => "bad request",
         error_code::NETWORK_PROTOCOL => "error in the network protocol",

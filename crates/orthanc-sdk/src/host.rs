@@ -46,6 +46,8 @@ pub(crate) enum Need {
     Services,
     /// No more than its log, which works until the very end.
     Log,
+    /// To answer a request of Orthanc's, which Finalize waits for.
+    Answer,
 }
 
 /// How loud a log line is.
@@ -193,6 +195,12 @@ impl Host {
         self.set_property(ffi::PROPERTY_ROOT_URI, uri);
     }
 
+    /// Has Orthanc Explorer, its old user interface, run `javascript` in each of its pages, after its own. One a
+    /// plugin: the last one given counts.
+    pub fn extend_orthanc_explorer(&self, javascript: &str) {
+        self.set_property(ffi::PROPERTY_ORTHANC_EXPLORER, javascript);
+    }
+
     /// Gives the calling thread, one that the plugin has started, a name in Orthanc's log: the first 16 bytes of
     /// `name`. Nothing happens before Orthanc 1.12.2.
     pub fn name_current_thread(&self, name: &str) {
@@ -227,6 +235,20 @@ impl Host {
         unsafe { self.invoke(&pass, Service::RegisterOnChangeCallback, &raw const parameters) }
     }
 
+    /// Has `callback` called for every path that `path_regular_expression` matches; there is no way to take that back.
+    pub(crate) fn register_route(
+        &self,
+        path_regular_expression: &str,
+        callback: ffi::OnRest,
+    ) -> Result<(), Error> {
+        let pass = self.enter(Need::Services)?;
+        let path = c_text(path_regular_expression);
+        let parameters = ffi::RegisterRest { path_regular_expression: path.as_ptr(), callback };
+        // SAFETY: RegisterRestCallbackNoLock reads such a structure, and copies the string; for the function see
+        // invariant 4.
+        unsafe { self.invoke(&pass, Service::RegisterRestCallbackNoLock, &raw const parameters) }
+    }
+
     fn set_property(&self, property: i32, value: &str) {
         let Ok(pass) = self.enter(Need::Services) else { return };
         let value = c_text(value);
@@ -239,7 +261,7 @@ impl Host {
 
     /// For calls whose failure changes nothing for the caller, but is worth a line.
     #[track_caller]
-    fn report(&self, outcome: Result<(), Error>) {
+    pub(crate) fn report(&self, outcome: Result<(), Error>) {
         if let Err(error) = outcome {
             self.log(Level::Warning, &error.to_string());
         }
@@ -301,7 +323,7 @@ impl fmt::Debug for Host {
 }
 
 /// As a C string; a NUL, which C strings cannot hold, becomes U+FFFD.
-fn c_text(text: &str) -> CString {
+pub(crate) fn c_text(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{FFFD}")).unwrap_or_default()
 }
 

@@ -36,6 +36,8 @@
 //!   the former one freed. Everything here that lives as long as the process is replaced then.
 //! - Any thread may still be calling the host when Orthanc finalises the plugin. Finalize waits for such calls,
 //!   and later ones answer [`Error::Gone`].
+//! - Orthanc's HTTP threads ask for routes of the plugin, several at once. Finalize waits for these, too, and they can
+//!   be answered to the end.
 //! - Services come with versions of Orthanc. What is too new for the host is not asked for.
 //!
 //! # Safety: the invariants all `unsafe` in this crate rests upon
@@ -50,8 +52,9 @@
 //! 3. **Memory.** What the host allocates is freed by that host's `Free`, once, while the pass of the call that
 //!    obtained it is held, and copied before. What is lent to the host lives until the call returns: Orthanc keeps
 //!    no pointer of a plugin, apart from the names (`static`) and callbacks (next).
-//! 4. **Functions.** The only function given to Orthanc is a plain `extern "C" fn` of the image. Orthanc forgets
-//!    it before it unloads the image; while no plugin runs, it does nothing.
+//! 4. **Functions.** All that is given to Orthanc to call are plain `extern "C" fn`s of the image. Orthanc forgets
+//!    them before it unloads the image; while no plugin runs, they do nothing.
+//!    What Orthanc lends to such a function is not kept when it returns.
 //! 5. **Panics.** All that Orthanc calls runs inside `catch_unwind`; the `extern "C"` functions themselves cannot
 //!    panic. (Should a profile say `panic = "abort"`, a panic ends Orthanc: the workspace says `unwind`.)
 //! 6. **Layouts and numbers.** The structures and numbers of `ffi.rs` are those of `OrthancCPlugin.h`; a test
@@ -69,14 +72,18 @@ pub mod fake_host;
 mod ffi;
 mod host;
 mod lifecycle;
+mod metrics;
 mod panic;
 mod plugin;
 mod rest;
+mod route;
 mod turnstile;
 mod version;
 
 pub use error::{Error, error_code};
 pub use host::{Host, Level};
+pub use metrics::MetricType;
 pub use plugin::{Change, Plugin, Refusal};
 pub use rest::{Method, RestAnswer};
+pub use route::{RestReply, RestRequest};
 pub use version::{NotAVersion, Version};

@@ -1,7 +1,10 @@
 //! From Initialize to Finalize, and over again: `POST /tools/reset` does it in the same image.
 
+use crate::ffi::Service;
 use crate::turnstile::Turnstile;
-use crate::{Change, Error, Host, Level, Plugin, Version, ffi, panic};
+use crate::{
+    Change, Error, Host, Level, Plugin, RestReply, RestRequest, Version, error_code, ffi, panic, route,
+};
 use std::ffi::c_char;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,19 +12,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) const REFUSED: i32 = -1;
 
 /// The plugin between Initialize and Finalize; whoever is inside is a callback of Orthanc's.
-static RUNNING: Turnstile<Arc<dyn OnChange>> = Turnstile::closed();
+static RUNNING: Turnstile<Arc<dyn Running>> = Turnstile::closed();
 
 /// The host from the first line of Initialize to the last of Finalize.
 static HOST: Mutex<Option<Host>> = Mutex::new(None);
 
 /// A [`Plugin`] of whatever type.
-trait OnChange: Send + Sync {
+trait Running: Send + Sync {
     fn on_change(&self, change: Change);
+    fn on_rest(&self, request: &RestRequest<'_>) -> RestReply;
+    fn refresh_metrics(&self);
 }
 
-impl<P: Plugin> OnChange for P {
+impl<P: Plugin> Running for P {
     fn on_change(&self, change: Change) {
         Plugin::on_change(self, change);
+    }
+
+    fn on_rest(&self, request: &RestRequest<'_>) -> RestReply {
+        Plugin::on_rest(self, request)
+    }
+
+    fn refresh_metrics(&self) {
+        Plugin::refresh_metrics(self);
     }
 }
 
@@ -75,6 +88,50 @@ pub(crate) extern "C" fn on_change(change: i32, _resource: i32, _identifier: *co
     0
 }
 
+/// `OrthancPluginRestCallback`. Not 0 means that Orthanc shall answer, as it does for that error code.
+///
+/// Who is in here has been let in by `RUNNING`, and Finalize waits for that: the host is there until the answer is sent.
+///
+/// # Safety
+/// What Orthanc promises: all three are valid until this returns.
+pub(crate) unsafe extern "C" fn on_rest(
+    output: *mut ffi::RestOutput,
+    path: *const c_char,
+    request: *const ffi::HttpRequest,
+) -> i32 {
+    let outcome = panic::caught(|| {
+        let (Some(plugin), Some(host)) = (RUNNING.enter(), current_host()) else {
+            return error_code::DATABASE_NOT_INITIALIZED;
+        };
+        // SAFETY: by this function's contract; what is read does not outlive this call.
+        let Some(request) = (unsafe { route::read(path, request) }) else { return error_code::BAD_REQUEST };
+        // The hook has told about a panic.
+        let reply =
+            panic::caught(|| plugin.value().on_rest(&request)).unwrap_or_else(|_| RestReply::defect());
+        // SAFETY: by this function's contract; this is the only answer.
+        match unsafe { reply.send(&host, output) } {
+            Ok(()) => error_code::SUCCESS,
+            Err(Error::Host { code, .. }) => code,
+            Err(error) => {
+                host.log(Level::Error, &format!("The answer for {} was not sent: {error}", request.path));
+                error_code::INTERNAL_ERROR
+            }
+        }
+    });
+    outcome.unwrap_or(error_code::INTERNAL_ERROR)
+}
+
+/// `OrthancPluginRefreshMetricsCallback`.
+pub(crate) extern "C" fn on_refresh_metrics() {
+    let outcome = panic::caught(|| {
+        if let Some(plugin) = RUNNING.enter() {
+            plugin.value().refresh_metrics();
+        }
+    });
+    // The hook has told about it.
+    drop(outcome);
+}
+
 /// The host that the plugin lives in now.
 pub(crate) fn current_host() -> Option<Host> {
     lock().clone()
@@ -88,9 +145,17 @@ fn start<P: Plugin>(host: &Host, version: Result<Version, String>) -> Result<(),
         Ok(Err(refusal)) => return Err(Some(refusal.0)),
         Err(panic::Panicked) => return Err(None),
     };
+    // The hook has told about a panic; the plugin lives on without routes.
+    let routes = panic::caught(|| plugin.routes()).unwrap_or_default();
     RUNNING.open(Arc::new(plugin));
     if let Err(error) = host.register_on_change(on_change) {
         report_deaf(host, &error);
+    }
+    for route in routes {
+        host.report(host.register_route(&route, on_rest));
+    }
+    if host.has(Service::RegisterRefreshMetricsCallback) {
+        host.report(host.register_refresh_metrics(on_refresh_metrics));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What a plugin is.
 
-use crate::{Host, Version, ffi};
+use crate::{Host, RestReply, RestRequest, Version, ffi};
 use std::ffi::CStr;
 use std::fmt;
 
@@ -34,6 +34,33 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     /// At [`Change::OrthancStopped`] every thread that calls the host must be joined before this returns: soon
     /// after, Orthanc takes down what such calls use.
     fn on_change(&self, change: Change);
+
+    /// The paths of Orthanc's REST API that [`on_rest`](Self::on_rest) answers: regular expressions of Boost's Perl
+    /// syntax, such as `/greeter/people/([^/]+)`, each of which has to match the whole path. Asked for once, after
+    /// [`initialize`](Self::initialize). None, if not said otherwise.
+    ///
+    /// Paths come percent-decoded, and without empty parts: see [`RestRequest::path`]. Orthanc asks plugins in the order
+    /// in which they were loaded, and its own routes last. It answers HEAD and OPTIONS itself by 404, and methods that it
+    /// does not know by 400.
+    fn routes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Answers a request for one of [`routes`](Self::routes); 404, if not said otherwise. Called by Orthanc's HTTP
+    /// threads, by several at once, and also before `OrthancStarted` and after `OrthancStopped`. A panic is told
+    /// in the log, and is HTTP 500 for who asked.
+    ///
+    /// Stopping Orthanc waits for requests under way: what waits in here has to give up at
+    /// [`Change::OrthancStopped`]. Finalize waits as well; while it does, a request can still be answered, but all
+    /// else of the host is [`Error::Gone`](crate::Error::Gone).
+    fn on_rest(&self, request: &RestRequest<'_>) -> RestReply {
+        let _ = request;
+        RestReply::json(404, r#"{"status":404,"message":"Nothing answers at this path"}"#)
+    }
+
+    /// Somebody wants to see Orthanc's metrics (`GET /tools/metrics-prometheus`): time to set those of the plugin.
+    /// Called by Orthanc's HTTP threads, under a lock that all plugins share: no waiting.
+    fn refresh_metrics(&self) {}
 }
 
 /// Why a plugin will not live in this Orthanc: a sentence for its log, with the remedy.

@@ -30,6 +30,11 @@ impl Method {
             Self::Delete => 4,
         }
     }
+
+    /// The method of that number.
+    pub(crate) fn from_id(id: i32) -> Option<Self> {
+        [Self::Get, Self::Post, Self::Put, Self::Delete].into_iter().find(|method| method.id() == id)
+    }
 }
 
 /// What the REST API answered.

@@ -4,7 +4,7 @@
 mod scripted;
 
 use orthanc_sdk::fake_host::{FakeHost, LogLine, Property};
-use orthanc_sdk::{Error, Host, Level, Method, RestAnswer, error_code};
+use orthanc_sdk::{Error, Host, Level, Method, MetricType, RestAnswer, error_code};
 use scripted::Scripted;
 
 /// Runs `test` inside a plugin's life, and checks that nothing was left behind.
@@ -80,6 +80,9 @@ fn no_service_is_asked_of_a_host_that_lacks_it() {
         on(version, b"", |orthanc, host| {
             host.set_description("description");
             host.set_root_uri("/root");
+            host.extend_orthanc_explorer("// nothing");
+            host.set_metric("float", 1.0, MetricType::Default);
+            host.set_integer_metric("integer", 1, MetricType::Default);
             host.name_current_thread("GCP");
             host.clear_current_thread_name();
             host.log(Level::Trace, "line");
@@ -113,9 +116,11 @@ fn properties_reach_orthanc() {
     on("1.10.1", b"", |orthanc, host| {
         host.set_description("Joins\0 things");
         host.set_root_uri("/google/app");
+        host.extend_orthanc_explorer("alert('Zürich')");
         let expected = [
             Property::Description(String::from("Joins\u{FFFD} things")),
             Property::RootUri(String::from("/google/app")),
+            Property::OrthancExplorer(String::from("alert('Zürich')")),
         ];
         assert_eq!(orthanc.properties(), expected);
     });
@@ -179,6 +184,9 @@ fn every_call_answers_gone_after_finalize() {
         host.log(Level::Error, "gone");
         host.set_description("gone");
         host.set_root_uri("/gone");
+        host.extend_orthanc_explorer("gone");
+        host.set_metric("gone", 1.0, MetricType::Default);
+        host.set_integer_metric("gone", 1, MetricType::Default);
         host.name_current_thread("gone");
         host.clear_current_thread_name();
         assert_eq!(host.version().to_string(), version);

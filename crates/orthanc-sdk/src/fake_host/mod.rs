@@ -26,7 +26,9 @@
 //! A plugin is one to a process: there is one `FakeHost` at a time, and another thread that builds one waits until
 //! the first is dropped.
 
+mod http;
 mod memory;
+mod metrics;
 mod record;
 mod services;
 mod session;
@@ -34,6 +36,8 @@ mod session;
 mod tests;
 mod turn;
 
+pub use http::HttpAnswer;
+pub use metrics::{Metric, MetricValue};
 pub use record::{LogLine, Property};
 
 use crate::{Change, Host, Method, Plugin, Version, lifecycle, panic};
@@ -60,6 +64,8 @@ pub(crate) struct Orthanc {
     configuration: Vec<u8>,
     rest: RestHandler,
     record: Mutex<Record>,
+    /// Those of the requests that are being answered.
+    outputs: Mutex<Vec<Arc<http::Output>>>,
 }
 
 type RestHandler = Box<dyn Fn(Method, &str, &[u8]) -> Result<Vec<u8>, i32> + Send + Sync>;
@@ -156,20 +162,26 @@ impl FakeHost {
     ///
     /// # Panics
     /// Unless each buffer was freed once, nothing was asked for that this version does not have, no context was
-    /// used after its end, and the REST handler of the test did not panic.
+    /// used after its end, each request was answered once and in time, and the REST handler of the test did not panic.
     pub fn assert_clean(&self) {
         // Nothing may be locked where an assertion can fail: the plugin's panic hook logs it, here.
-        let Record { unknown, late, panics, .. } = self.orthanc.record().clone();
+        let Record { unknown, late, panics, unanswered, late_answers, .. } = self.orthanc.record().clone();
         let none: [i32; 0] = [];
         assert_eq!(memory::in_use(), 0, "buffers that were never freed");
         assert_eq!(memory::wrong_frees(), 0, "buffers freed twice, or never given");
         assert_eq!(unknown, none, "services that Orthanc {} lacks", self.orthanc.version_text);
         assert_eq!(late, none, "services asked for after the end of the context");
+        assert_eq!(unanswered, 0, "requests without an answer, or with an answer and an error code");
+        assert_eq!(late_answers, 0, "answers to requests that were answered before, or are over");
         assert_eq!(panics, 0, "panics in the REST handler given to the pretend host");
     }
 
     fn end_session(&self) {
-        self.orthanc.record().on_change = None;
+        let mut record = self.orthanc.record();
+        record.on_change = None;
+        record.on_refresh_metrics = None;
+        record.routes.clear();
+        drop(record);
         if let Some(mut session) = lock(&self.session).take() {
             session.end();
             lock(&self.former).push(session);
@@ -236,6 +248,7 @@ impl Builder {
             configuration: self.configuration,
             rest: self.rest,
             record: Mutex::default(),
+            outputs: Mutex::default(),
         };
         FakeHost {
             orthanc: Arc::new(orthanc),

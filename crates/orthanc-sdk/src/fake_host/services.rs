@@ -2,19 +2,18 @@
 
 use super::record::{LogLine, Property};
 use super::session::Manager;
-use super::{Orthanc, memory};
+use super::{Orthanc, http, memory, metrics};
 use crate::error_code::{
-    DATABASE_NOT_INITIALIZED, INTERNAL_ERROR, SUCCESS, UNKNOWN_PLUGIN_SERVICE, UNKNOWN_RESOURCE,
+    DATABASE_NOT_INITIALIZED, INTERNAL_ERROR, PARAMETER_OUT_OF_RANGE, SUCCESS, UNKNOWN_PLUGIN_SERVICE,
+    UNKNOWN_RESOURCE,
 };
 use crate::ffi::{self, Service};
 use crate::{Level, Method, panic};
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::Ordering;
 
-/// `OrthancPluginParameterOutOfRange`.
-const PARAMETER_OUT_OF_RANGE: i32 = 3;
 /// `OrthancPluginErrorCode_NullPointer`.
-const NULL_POINTER: i32 = 35;
+pub(super) const NULL_POINTER: i32 = 35;
 
 /// `InvokeService`.
 pub(super) unsafe extern "C" fn invoke(
@@ -77,6 +76,26 @@ unsafe fn serve(orthanc: &Orthanc, service: Service, parameters: *const c_void) 
             SUCCESS
         }
         // SAFETY: the structure of this service.
+        Service::RegisterRestCallbackNoLock => unsafe { http::register(orthanc, parameters.cast()) },
+        // SAFETY: the structure of this service.
+        Service::SetHttpHeader => unsafe { http::set_header(orthanc, parameters.cast()) },
+        // SAFETY: the structure of this service.
+        Service::AnswerBuffer => unsafe { http::answer_buffer(orthanc, parameters.cast()) },
+        // SAFETY: the structure of this service.
+        Service::SendHttpStatus => unsafe { http::send_status(orthanc, parameters.cast()) },
+        // SAFETY: the structure of this service.
+        Service::SendMethodNotAllowed => unsafe { http::method_not_allowed(orthanc, parameters.cast()) },
+        Service::RegisterRefreshMetricsCallback => {
+            // SAFETY: the structure of this service.
+            let callback = unsafe { (*parameters.cast::<ffi::RegisterRefreshMetrics>()).callback };
+            orthanc.record().on_refresh_metrics = Some(callback);
+            SUCCESS
+        }
+        // SAFETY: the structure of this service.
+        Service::SetMetricsValue => unsafe { metrics::set(orthanc, parameters.cast()) },
+        // SAFETY: the structure of this service.
+        Service::SetMetricsIntegerValue => unsafe { metrics::set_integer(orthanc, parameters.cast()) },
+        // SAFETY: the structure of this service.
         Service::RestApiGetAfterPlugins => unsafe { get(orthanc, parameters.cast()) },
         // SAFETY: the structure of this service.
         Service::RestApiPostAfterPlugins => unsafe { send(orthanc, Method::Post, parameters.cast()) },
@@ -130,6 +149,7 @@ unsafe fn set_property(orthanc: &Orthanc, parameters: *const ffi::SetPluginPrope
     let property = match parameters.property {
         ffi::PROPERTY_DESCRIPTION => Property::Description(value),
         ffi::PROPERTY_ROOT_URI => Property::RootUri(value),
+        ffi::PROPERTY_ORTHANC_EXPLORER => Property::OrthancExplorer(value),
         _ => return PARAMETER_OUT_OF_RANGE,
     };
     orthanc.record().properties.push(property);
@@ -240,7 +260,7 @@ unsafe fn give(answer: Result<Vec<u8>, i32>, target: *mut ffi::MemoryBuffer) -> 
 
 /// # Safety
 /// `text` is null or a C string.
-unsafe fn text(text: *const c_char) -> Option<String> {
+pub(super) unsafe fn text(text: *const c_char) -> Option<String> {
     if text.is_null() {
         return None;
     }
@@ -250,7 +270,7 @@ unsafe fn text(text: *const c_char) -> Option<String> {
 
 /// # Safety
 /// There are `size` bytes at `data`, which outlive `'a`.
-unsafe fn bytes<'a>(data: *const c_void, size: u32) -> &'a [u8] {
+pub(super) unsafe fn bytes<'a>(data: *const c_void, size: u32) -> &'a [u8] {
     match usize::try_from(size) {
         // SAFETY: by this function's contract.
         Ok(size) if size > 0 => unsafe { std::slice::from_raw_parts(data.cast(), size) },

@@ -111,3 +111,96 @@ fn one_at_a_time() {
     drop(orthanc);
     drop(FakeHost::builder().build());
 }
+
+/// What Orthanc gives to a callback of a route.
+const REQUEST: ffi::HttpRequest = ffi::HttpRequest {
+    method: 1,
+    groups_count: 0,
+    groups: std::ptr::null(),
+    get_count: 0,
+    get_keys: std::ptr::null(),
+    get_values: std::ptr::null(),
+    body: std::ptr::null(),
+    body_size: 0,
+    headers_count: 0,
+    headers_keys: std::ptr::null(),
+    headers_values: std::ptr::null(),
+};
+
+struct Routed;
+
+impl Plugin for Routed {
+    const NAME: &'static CStr = c"routed";
+    const VERSION: &'static CStr = c"1";
+    const OLDEST_HOST: Version = Version::new(0, 0, 0);
+
+    fn initialize(_: &Host) -> Result<Self, Refusal> {
+        Ok(Self)
+    }
+
+    fn on_change(&self, _: Change) {}
+
+    fn routes(&self) -> Vec<String> {
+        vec![String::from("/routed")]
+    }
+}
+
+#[test]
+fn a_request_after_the_end_is_left_to_orthanc() {
+    let orthanc = FakeHost::builder().build();
+    assert_eq!(orthanc.initialize::<Routed>(), 0);
+    let record = orthanc.orthanc.record().clone();
+    orthanc.finalize();
+    let (before, request) = (orthanc.services(), REQUEST);
+    // SAFETY: a request like Orthanc's.
+    let code =
+        unsafe { (record.routes[0].callback)(std::ptr::null_mut(), c"/routed".as_ptr(), &raw const request) };
+    assert_eq!(code, 2038);
+    (record.on_refresh_metrics.unwrap())();
+    assert_eq!(orthanc.services(), before);
+    assert_eq!(orthanc.request(Method::Get, "/routed", &[], b""), None);
+    orthanc.assert_clean();
+}
+
+#[test]
+fn a_plugin_that_answers_nothing_answers_404() {
+    let orthanc = FakeHost::builder().build();
+    assert_eq!(orthanc.initialize::<Routed>(), 0);
+    assert_eq!(orthanc.request(Method::Get, "/routed", &[], b"").unwrap().status, 404);
+    assert_eq!(orthanc.request(Method::Get, "/routed/more", &[], b""), None);
+    assert!(orthanc.metrics().is_empty());
+    orthanc.assert_clean();
+}
+
+extern "C" fn says_nothing(
+    _: *mut ffi::RestOutput,
+    _: *const std::ffi::c_char,
+    _: *const ffi::HttpRequest,
+) -> i32 {
+    0
+}
+
+#[test]
+fn a_request_without_an_answer_is_told() {
+    let (orthanc, context) = running("1.10.1");
+    let parameters =
+        ffi::RegisterRest { path_regular_expression: c"/silent".as_ptr(), callback: says_nothing };
+    let parameters = (&raw const parameters).cast();
+    assert_eq!(invoke(context, Service::RegisterRestCallbackNoLock, parameters), 0);
+    assert_eq!(orthanc.request(Method::Get, "/silent", &[], b"").unwrap().status, 200);
+    assert!(complaint(&orthanc).contains("without an answer"), "{}", complaint(&orthanc));
+}
+
+#[test]
+fn an_answer_to_no_request_is_told() {
+    let (orthanc, context) = running("1.10.1");
+    let mut nobody = 0_u8;
+    let parameters = ffi::SendHttpStatus {
+        output: (&raw mut nobody).cast(),
+        status: 404,
+        body: std::ptr::null(),
+        body_size: 0,
+    };
+    assert_eq!(invoke(context, Service::SendHttpStatus, (&raw const parameters).cast()), 35);
+    assert!(complaint(&orthanc).contains("or are over"), "{}", complaint(&orthanc));
+}
