@@ -50,6 +50,11 @@ impl Failure {
     pub fn of_option(option: &'static str, cause: impl AsRef<str>, remedy: impl AsRef<str>) -> Self {
         Self { option: Some(option), ..Self::new(FailureKind::Configuration, cause, remedy) }
     }
+
+    /// Whether the server wants to be left alone for a while.
+    pub(crate) fn leaves_alone(&self) -> bool {
+        self.throttled || self.retry_after.is_some()
+    }
 }
 
 impl fmt::Display for Failure {

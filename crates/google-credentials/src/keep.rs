@@ -1,17 +1,16 @@
 //! The task that keeps an account's token fresh: it does what [`keeper`](crate::keeper) says, and tells the log.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+mod log;
 
-use tokio::sync::{Notify, watch};
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
 
 use crate::{
-    AccessToken, BoxFuture, ExposedFile, Failure, FailureKind, Grant, Source, World,
+    AccessToken, BoxFuture, Failure, Grant, Health, Source, TokenSender, World,
     keeper::{Action, Event, State, next},
-    remedy::in_words,
 };
+use log::Log;
 
 /// An account to keep a token for.
 #[derive(Debug, Clone)]
@@ -59,55 +58,76 @@ impl Kept {
 
 /// Keeps a token fresh for ever; dropping the future ends it.
 ///
-/// Each new token is sent through `kept`. A failed attempt leaves what is there and is tried again, whatever it was.
-pub async fn keep(world: Arc<dyn World>, keeping: Keeping, kept: watch::Sender<Kept>) {
-    let mut log = Log { keeping: &keeping, last_failure: None, failing_since: None, warned: false };
+/// Each new token is sent through `tokens`. A failed attempt leaves what is there and is tried again, whatever it was.
+pub async fn keep(world: Arc<dyn World>, keeping: Keeping, tokens: TokenSender) {
+    let TokenSender { kept, health, .. } = &tokens;
+    let mut asks = tokens.asks();
+    let mut log = Log::new(&keeping);
     let look_every = keeping.look_every;
     let now = world.now();
     let (mut state, mut action) = next(now, world.dice(), look_every, State::new(now), Event::Look);
+    let mut began = now;
     let mut request: Option<BoxFuture<'_, Result<Grant, Failure>>> = None;
     loop {
         let token = || kept.borrow().grant().map(|grant| grant.token.clone());
-        let (event, failure) = match action {
+        let ended = health.borrow().attempts();
+        let mut answered = None;
+        let event = match action {
             Action::Request => {
+                began = world.now();
                 request = Some(Box::pin(keeping.source.fetch(&*world)));
-                (Event::Look, None)
+                health.send_modify(Health::began);
+                Event::Look
             }
             Action::TellExpired => {
                 log.expired(token().as_ref());
                 kept.send_if_modified(Kept::expire);
-                (Event::Look, None)
+                health.send_modify(|health| health.expired(world.now()));
+                Event::Look
             }
             Action::Wait(pause) => tokio::select! {
                 biased;
                 answer = answer(&mut request) => {
                     request = None;
-                    match answer {
-                        Ok(grant) => {
-                            log.obtained(&grant, world.now());
-                            let AccessToken { obtained_at, expires_at, .. } = grant.token;
-                            let renewal = grant.renewal;
-                            kept.send_replace(Kept::Token(grant));
-                            (Event::Obtained { obtained_at, expires_at, renewal }, None)
-                        }
-                        Err(failure) => {
-                            let Failure { kind, retry_after, throttled, .. } = failure;
-                            (Event::Failed { kind, retry_after, throttled }, Some(failure))
-                        }
-                    }
+                    let event = of_answer(&answer);
+                    answered = Some(answer);
+                    event
                 }
                 // What a request under way has read may be the old content: it is noticed after the answer.
                 () = keeping.changed.notified(), if request.is_none() => {
                     tracing::info!("{}: the credential's file has new content", keeping.name);
-                    (Event::CredentialChanged, None)
+                    Event::CredentialChanged
                 }
-                () = world.sleep(pause) => (Event::Look, None),
+                () = asks.next(ended), if request.is_none() => Event::RefreshAsked,
+                () = world.sleep(pause) => Event::Look,
             },
         };
         let now = world.now();
         (state, action) = next(now, world.dice(), look_every, state, event);
-        if let Some(failure) = failure {
-            log.failed(failure, &state, now, token().as_ref());
+        let took = now.duration_since(began).unwrap_or_default();
+        match answered {
+            Some(Ok(grant)) => {
+                log.obtained(&grant, &state, now);
+                // The token before the news of it.
+                kept.send_replace(Kept::Token(grant.clone()));
+                health.send_modify(|health| health.obtained(now, took, &grant, &state));
+            }
+            Some(Err(failure)) => {
+                health.send_modify(|health| health.failed(now, took, failure.clone(), &state));
+                log.failed(failure, &state, now, token().as_ref());
+            }
+            None => drop(health.send_if_modified(|health| health.planned(state.next_attempt()))),
+        }
+    }
+}
+
+fn of_answer(answer: &Result<Grant, Failure>) -> Event {
+    match answer {
+        Ok(Grant { token: AccessToken { obtained_at, expires_at, .. }, renewal, .. }) => {
+            Event::Obtained { obtained_at: *obtained_at, expires_at: *expires_at, renewal: *renewal }
+        }
+        Err(Failure { kind, retry_after, throttled, .. }) => {
+            Event::Failed { kind: *kind, retry_after: *retry_after, throttled: *throttled }
         }
     }
 }
@@ -117,84 +137,6 @@ async fn answer(request: &mut Option<BoxFuture<'_, Result<Grant, Failure>>>) -> 
     match request {
         Some(request) => request.await,
         None => std::future::pending().await,
-    }
-}
-
-/// One line a change of state; what only repeats goes to the level below.
-struct Log<'a> {
-    keeping: &'a Keeping,
-    last_failure: Option<Failure>,
-    failing_since: Option<SystemTime>,
-    warned: bool,
-}
-
-impl Log<'_> {
-    fn obtained(&mut self, grant: &Grant, now: SystemTime) {
-        let Keeping { name, option_path, .. } = self.keeping;
-        if let Some(ExposedFile { option, path }) = grant.exposed.as_ref().filter(|_| !self.warned) {
-            self.warned = true;
-            tracing::warn!(
-                "{option_path}.{option}: {} can be read by every user of this machine; take that right away with `chmod o-r`",
-                path.display()
-            );
-        }
-        let until = httpdate::fmt_http_date(grant.token.expires_at);
-        self.last_failure = None;
-        if let Some(since) = self.failing_since.take() {
-            let failing = in_words(now.duration_since(since).unwrap_or_default());
-            tracing::warn!("{name}: tokens come again after {failing}; this one is valid until {until}");
-        } else {
-            tracing::info!("{name}: new token, valid until {until}");
-        }
-    }
-
-    fn failed(&mut self, failure: Failure, state: &State, now: SystemTime, token: Option<&AccessToken>) {
-        let since = *self.failing_since.get_or_insert(now);
-        let Keeping { name, option_path, .. } = self.keeping;
-        let place = match failure.option {
-            Some(option) => format!("{option_path}.{option}"),
-            None => name.clone(),
-        };
-        let standing = match token {
-            Some(token) if state.has_valid_token(now) => {
-                format!("the token at hand works until {}", httpdate::fmt_http_date(token.expires_at))
-            }
-            _ => "there is no valid token".to_owned(),
-        };
-        let again = in_words(state.pause(now).max(Duration::from_secs(1)));
-        // A portal's page has another number in it each time; what is to be done about it stays the same.
-        let repeated = self.last_failure.as_ref().is_some_and(|last| {
-            (last.kind, last.option) == (failure.kind, failure.option)
-                && (last.cause == failure.cause || last.remedy == failure.remedy)
-        });
-        if repeated {
-            let failing = in_words(now.duration_since(since).unwrap_or_default());
-            tracing::info!(
-                "{place}: attempt {} failed as before, for {failing} now; next attempt in {again}",
-                state.failures()
-            );
-        } else if state.has_valid_token(now) && failure.kind == FailureKind::Transient {
-            tracing::warn!("{place}: {failure} ({standing}; next attempt in {again})");
-        } else {
-            tracing::error!("{place}: {failure} ({standing}; next attempt in {again})");
-        }
-        self.last_failure = Some(failure);
-    }
-
-    fn expired(&self, token: Option<&AccessToken>) {
-        let Some(token) = token else { return };
-        let name = &self.keeping.name;
-        let at = httpdate::fmt_http_date(token.expires_at);
-        let Some(failure) = &self.last_failure else {
-            // After a sleep of the machine, or because the first request of an outage hangs.
-            tracing::warn!(
-                "{name}: its token expired at {at}, and the answer to the request for a new one is not there yet"
-            );
-            return;
-        };
-        tracing::error!(
-            "{name}: its token expired at {at} and Google refuses whatever uses it, because no new one could be had: {failure}"
-        );
     }
 }
 

@@ -5,7 +5,8 @@
 //! 1. [`Credential`] is what the configuration asked for; [`Source`] turns it into an [`AccessToken`], one small file
 //!    for each way to do that.
 //! 2. [`keeper`] decides when: a pure function of the time, a state and an event. [`keep`](crate::keep()) is the thin
-//!    task that obeys it and publishes what it has through a watch channel.
+//!    task that obeys it and publishes what it has; a [`TokenHandle`] gives the token of the moment, and [`Health`] says
+//!    how it stands.
 //! 3. [`World`] is the one door to clock, dice, files, environment, programs and network, so that tests set the time instead of sleeping.
 //! 4. [`Failure`] is what went wrong, in Google's words, with the remedy; [`remedy`] holds the table of remedies.
 //!
@@ -26,6 +27,7 @@ mod failure;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
+mod health;
 mod http;
 mod impersonation;
 mod keep;
@@ -40,6 +42,7 @@ mod strike_out;
 mod subject_token;
 mod tls;
 mod token;
+mod token_handle;
 mod transport;
 mod watch_files;
 mod world;
@@ -47,6 +50,7 @@ mod world;
 pub use credential_file::ExposedFile;
 pub use executable::{Command, CommandOutput};
 pub use failure::{Failure, FailureKind};
+pub use health::{FailureCounts, Health, HealthState, PastFailure};
 pub use http::{
     Body, Field, HttpSettings, HttpVersion, KeptAlive, Method, PeerVerification, Proxy, Request, Response,
     Verbosity, Way, shown_url,
@@ -58,6 +62,7 @@ pub use secret::Secret;
 pub use source::{Credential, DEFAULT_SCOPE, DEFAULT_TOKEN_URI, DEFAULT_UNIVERSE_DOMAIN, Grant, Source};
 pub use strike_out::Sent;
 pub use token::AccessToken;
+pub use token_handle::{TokenHandle, TokenSender, token_channel};
 pub use transport::{TransportError, TransportErrorKind};
 pub use watch_files::watch_files;
 pub use world::{BoxFuture, FileContent, Outside, World};

@@ -8,6 +8,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::SystemTime,
 };
 
 use serde_json::json;
@@ -17,7 +18,7 @@ use tracing::{Event as LogEvent, Metadata, Subscriber, field, span};
 use super::*;
 use crate::{
     BoxFuture, Command, CommandOutput, Credential, FileContent, Request, Response, Secret, TransportError,
-    TransportErrorKind,
+    TransportErrorKind, token_channel,
 };
 
 /// Everything a test sees, in order.
@@ -164,7 +165,7 @@ fn play(
         option_path: "Accounts.a".to_owned(),
         changed: Arc::new(Notify::new()),
     };
-    let (sender, kept) = watch::channel(Kept::Nothing);
+    let (sender, handle) = token_channel(script.now());
     let _log = tracing::subscriber::set_default(Listener(Arc::clone(&seen)));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
@@ -174,8 +175,9 @@ fn play(
             () = script.over.notified() => {}
         }
     });
-    let last = kept.borrow().grant().map(|grant| grant.token.value.expose().to_owned());
-    let lines = seen.0.lock().unwrap().clone();
+    let last = handle.kept().borrow().grant().map(|grant| grant.token.value.expose().to_owned());
+    let mut lines = seen.0.lock().unwrap().clone();
+    lines.push(format!("{handle:?}"));
     assert!(lines.iter().all(|line| !line.contains("hush") && !line.contains("ya29")), "{lines:#?}");
     (lines, last)
 }
