@@ -1,7 +1,7 @@
 //! Starting an emulator: everything that can fail does so here.
 
 use crate::{
-    archive::{Archive, StoreName},
+    archive::{Archive, Keep, StoreName},
     emulator::Emulator,
     federation::Federation,
     files::write_private,
@@ -9,6 +9,7 @@ use crate::{
     listen::accept,
     record::Host,
     settings::{EmptySearch, Settings},
+    tokens::TokenBook,
     world::World,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -29,6 +30,7 @@ pub struct Builder {
     https_port: u16,
     metadata_port: u16,
     data_dir: Option<PathBuf>,
+    keep: Keep,
     stores: Vec<StoreName>,
     settings: Settings,
     verbose: bool,
@@ -42,6 +44,7 @@ impl Default for Builder {
             https_port: 0,
             metadata_port: 0,
             data_dir: None,
+            keep: Keep::default(),
             stores: Vec::new(),
             settings: Settings::default(),
             verbose: false,
@@ -108,10 +111,17 @@ impl Builder {
         self
     }
 
-    /// Keeps instances, keys and certificates in `folder`, for the next start as well.
+    /// Keeps instances, tokens, keys and certificates in `folder`, for the next start as well.
     #[must_use]
     pub fn data_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(folder.into());
+        self
+    }
+
+    /// Where instances are kept; only those on disk are still there at the next start.
+    #[must_use]
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
         self
     }
 
@@ -166,7 +176,13 @@ impl Builder {
             stores.push(StoreName::default());
         }
         let store = stores.first().cloned().unwrap_or_default();
-        let archive = Archive::open(&folder, &stores).map_err(data)?;
+        let archive = Archive::open(&folder, self.keep, &stores).map_err(data)?;
+        let tokens = if temporary.is_some() {
+            TokenBook::default()
+        } else {
+            let path = folder.join("tokens.jsonl");
+            TokenBook::open(&path).map_err(|source| StartError::Data { path, source })?
+        };
         let http = listen(self.address, self.http_port)?;
         let https = listen(self.address, self.https_port)?;
         let metadata = listen(self.address, self.metadata_port)?;
@@ -181,18 +197,12 @@ impl Builder {
         let urls = vec![url("http://", &http)?, url("https://", &https)?];
         let metadata_host = url("", &metadata)?;
         fs::write(folder.join("ca.pem"), &identity.ca_certificate_pem).map_err(data)?;
-        let world = Arc::new(World::new(
-            identity,
-            federation,
-            archive,
-            self.settings,
-            urls,
-            metadata_host,
-            self.verbose,
-        ));
+        let world =
+            World::new(identity, federation, archive, self.settings, urls, metadata_host, self.verbose);
+        let world = Arc::new(world.with_tokens(tokens));
 
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)))
             .thread_name("google-emulator")
             .enable_all()
             .build()

@@ -1,8 +1,8 @@
 //! The control routes under `/emulator`: plain JSON, no token needed, never recorded. They show secrets: bind to loopback.
 
 use crate::{
-    faults::Fault, federation::Provider, iam::Grants, oauth, rsa_key::KeyError, settings::Settings, subject,
-    world::World,
+    archive::StoredInstance, fault::Fault, federation::Provider, gauges::Gauges, iam::Grants, oauth,
+    rsa_key::KeyError, settings::Settings, subject, world::World,
 };
 use axum::{
     Json, Router,
@@ -22,6 +22,8 @@ pub(crate) fn routes() -> Router<Arc<World>> {
     Router::new()
         .route("/emulator", get(about))
         .route("/emulator/requests", get(requests).delete(clear_requests))
+        .route("/emulator/gauges", get(gauges).delete(reset_gauges))
+        .route("/emulator/instances", get(instances))
         .route("/emulator/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/emulator/settings", get(settings).patch(change_settings))
         .route("/emulator/service-account-key", get(service_account_key).post(rotate_service_account_key))
@@ -48,6 +50,19 @@ async fn requests(State(world): Shared) -> Response {
 async fn clear_requests(State(world): Shared) -> StatusCode {
     world.record.clear();
     StatusCode::NO_CONTENT
+}
+
+async fn gauges(State(world): Shared) -> Json<Gauges> {
+    Json(world.meters.read())
+}
+
+async fn reset_gauges(State(world): Shared) -> StatusCode {
+    world.meters.reset();
+    StatusCode::NO_CONTENT
+}
+
+async fn instances(State(world): Shared) -> Json<Vec<StoredInstance>> {
+    Json(world.archive.instances())
 }
 
 async fn faults(State(world): Shared) -> Json<Vec<Fault>> {

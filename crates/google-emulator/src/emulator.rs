@@ -1,10 +1,11 @@
 //! A running emulator: a thread of its own, with a runtime of its own.
 
 use crate::{
-    archive::StoreName,
+    archive::{StoreName, StoredInstance},
     builder::Builder,
     faults::Faults,
     files::{WrittenFiles, write_all, write_private},
+    gauges::Gauges,
     identity::{AuthorizedUser, Identity},
     oauth,
     record::SeenRequest,
@@ -228,6 +229,22 @@ impl Emulator {
     /// Forgets the requests seen.
     pub fn clear_requests(&self) {
         self.world.record.clear();
+    }
+
+    /// How much went on at once since the start or [`Emulator::reset_gauges`].
+    pub fn gauges(&self) -> Gauges {
+        self.world.meters.read()
+    }
+
+    /// Counts requests, connections and handshakes anew, and the most at once from what there is now.
+    pub fn reset_gauges(&self) {
+        self.world.meters.reset();
+    }
+
+    /// Every instance that the stores hold, ordered by store, study, series and instance; where instances are not kept, what
+    /// is remembered of them.
+    pub fn instances(&self) -> Vec<StoredInstance> {
+        self.world.archive.instances()
     }
 
     /// Stops now instead of at the drop.

@@ -42,7 +42,9 @@ pub(crate) async fn accept(
         let connection =
             Connection { number: connections.fetch_add(1, Ordering::Relaxed) + 1, tls: tls.is_some(), host };
         let (world, routes, tls) = (Arc::clone(&world), routes.clone(), tls.clone());
+        let entered = world.meters.connections.enter();
         tokio::spawn(async move {
+            let _open = entered;
             if world.faults.strike_connection(host) {
                 let _held: TcpStream = stream;
                 return std::future::pending().await;
@@ -61,6 +63,7 @@ async fn converse(
     connection: Connection,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let shared = Arc::clone(&world);
     let service = hyper::service::service_fn(move |request| {
         serve::serve(Arc::clone(&world), routes.clone(), connection, request)
     });
@@ -71,6 +74,7 @@ async fn converse(
         None => builder.serve_connection(TokioIo::new(stream), service).await,
         Some(acceptor) => {
             let stream = acceptor.accept(stream).await?;
+            shared.meters.note_handshake();
             builder.serve_connection(TokioIo::new(stream), service).await
         }
     }

@@ -13,16 +13,6 @@ struct Command {
     arguments: program::Arguments,
 }
 
-fn keep(text: &str) -> Result<Keep, String> {
-    match text {
-        "disk" => Ok(Keep::Disk),
-        "memory" => Ok(Keep::Memory),
-        "digests" => Ok(Keep::Digests),
-        "nothing" => Ok(Keep::Nothing),
-        _ => Err("expected disk, memory, digests or nothing".to_owned()),
-    }
-}
-
 fn main() -> ExitCode {
     match program::run(Command::parse().arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -105,6 +105,7 @@ where
                         self.state = State::Delimited;
                         return Ok(Some(Piece::End));
                     }
+                    // Only what may be the beginning of a delimiter waits for the next chunk.
                     let certain = self.certain();
                     if certain > 0 {
                         return Ok(Some(Piece::Data(self.buffer.split_to(certain).freeze())));

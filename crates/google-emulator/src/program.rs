@@ -1,7 +1,7 @@
 //! The pretend Google as a program: its options, and what it does. `google-emulator` is one, and so is a subcommand of
 //! `orthanc-gcp`.
 
-use crate::{CLOUD_PLATFORM, EmptySearch, Emulator, StoreName, WrittenFiles};
+use crate::{CLOUD_PLATFORM, EmptySearch, Emulator, Keep, StoreName, WrittenFiles};
 use clap::Args;
 use std::{io, io::Write, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -28,9 +28,13 @@ pub struct Arguments {
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     metadata_port: u16,
 
-    /// Keep instances, keys and certificates in this folder; without it everything is gone at the end
+    /// Keep instances, tokens, keys and certificates in this folder; without it everything is gone at the end
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
+
+    /// Where instances are kept. digests remembers sizes and SHA-256 alone, nothing sizes alone: for measuring
+    #[arg(long, value_name = "disk|memory|digests|nothing", default_value = "disk", value_parser = keep)]
+    keep: Keep,
 
     /// Write credentials, ca.pem and orthanc.json into this folder; the default is `files` in the data folder
     #[arg(long, value_name = "FOLDER")]
@@ -84,6 +88,16 @@ Examples:
   curl -d '{\"on\":\"stow\",\"when\":{\"every\":5},\"effect\":{\"answer\":{\"status\":503}}}' http://127.0.0.1:8080/emulator/faults
       Every fifth STOW fails from now on. The README lists all faults, switches and control routes.";
 
+fn keep(text: &str) -> Result<Keep, String> {
+    match text {
+        "disk" => Ok(Keep::Disk),
+        "memory" => Ok(Keep::Memory),
+        "digests" => Ok(Keep::Digests),
+        "nothing" => Ok(Keep::Nothing),
+        _ => Err("expected disk, memory, digests or nothing".to_owned()),
+    }
+}
+
 fn store_name(text: &str) -> Result<StoreName, String> {
     StoreName::parse(text)
         .ok_or_else(|| "expected projects/P/locations/L/datasets/D/dicomStores/S".to_owned())
@@ -100,6 +114,7 @@ pub fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         .http_port(arguments.http_port)
         .https_port(arguments.https_port)
         .metadata_port(arguments.metadata_port)
+        .keep(arguments.keep)
         .token_lifetime(Duration::from_secs(arguments.token_lifetime));
     if let Some(folder) = arguments.data {
         builder = builder.data_dir(folder);

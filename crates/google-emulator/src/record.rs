@@ -1,11 +1,14 @@
 //! What was asked of the emulator: every request, in order of arrival.
 
-use crate::faults::Route;
+use crate::fault::Route;
 use axum::http::{HeaderMap, Version, request::Parts};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// One request as it was seen. It may hold tokens and keys, since tests compare them: never log it.
@@ -74,12 +77,46 @@ pub(crate) struct Record {
 #[derive(Default)]
 struct Inner {
     last: u64,
-    seen: BTreeMap<u64, SeenRequest>,
+    seen: BTreeMap<u64, Entry>,
+}
+
+struct Entry {
+    seen: SeenRequest,
+    /// Stands for [`SeenRequest::body_bytes`], which is written with every chunk that arrives.
+    body_bytes: BodyBytes,
+}
+
+impl Entry {
+    fn read(&self) -> SeenRequest {
+        SeenRequest { body_bytes: self.body_bytes.read(), ..self.seen.clone() }
+    }
+}
+
+/// Counts the bytes of a request's body while they arrive.
+#[derive(Clone, Default)]
+pub(crate) struct BodyBytes {
+    count: Arc<AtomicU64>,
+}
+
+impl BodyBytes {
+    pub(crate) fn add(&self, bytes: usize) {
+        self.count.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
 }
 
 impl Record {
     /// Writes down a request whose head has arrived.
-    pub(crate) fn begin(&self, parts: &Parts, route: Route, connection: Connection) -> RequestNumber {
+    pub(crate) fn begin(
+        &self,
+        parts: &Parts,
+        route: Route,
+        connection: Connection,
+    ) -> (RequestNumber, BodyBytes) {
+        let headers = header_fields(&parts.headers);
         let mut inner = self.lock();
         inner.last += 1;
         let number = inner.last;
@@ -88,44 +125,37 @@ impl Record {
             connection: connection.number,
             tls: connection.tls,
             http_version: if parts.version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
-            route,
+            route: route.recorded(),
             method: parts.method.to_string(),
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().map(str::to_owned),
-            headers: header_fields(&parts.headers),
+            headers,
             body_bytes: 0,
             fields: BTreeMap::new(),
             status: None,
         };
-        inner.seen.insert(number, seen);
-        RequestNumber(number)
-    }
-
-    /// Adds `bytes` of body to a request.
-    pub(crate) fn note_body(&self, number: RequestNumber, bytes: u64) {
-        if let Some(seen) = self.lock().seen.get_mut(&number.0) {
-            seen.body_bytes += bytes;
-        }
+        let body_bytes = BodyBytes::default();
+        inner.seen.insert(number, Entry { seen, body_bytes: body_bytes.clone() });
+        (RequestNumber(number), body_bytes)
     }
 
     /// Writes down the parameters of a token request.
     pub(crate) fn note_fields(&self, number: RequestNumber, fields: &BTreeMap<String, String>) {
-        if let Some(seen) = self.lock().seen.get_mut(&number.0) {
-            seen.fields.clone_from(fields);
+        if let Some(entry) = self.lock().seen.get_mut(&number.0) {
+            entry.seen.fields.clone_from(fields);
         }
     }
 
-    /// Writes down the status answered, and gives back the bytes of body seen.
-    pub(crate) fn finish(&self, number: RequestNumber, status: u16) -> u64 {
-        let mut inner = self.lock();
-        let Some(seen) = inner.seen.get_mut(&number.0) else { return 0 };
-        seen.status = Some(status);
-        seen.body_bytes
+    /// Writes down the status answered.
+    pub(crate) fn finish(&self, number: RequestNumber, status: u16) {
+        if let Some(entry) = self.lock().seen.get_mut(&number.0) {
+            entry.seen.status = Some(status);
+        }
     }
 
     /// All requests since the start or the last `clear`.
     pub(crate) fn seen(&self) -> Vec<SeenRequest> {
-        self.lock().seen.values().cloned().collect()
+        self.lock().seen.values().map(Entry::read).collect()
     }
 
     /// Forgets all requests; numbers go on.

@@ -3,10 +3,11 @@
 use crate::{
     clock::http_date,
     control,
-    faults::{Answer, Effect, Route},
+    fault::{Aim, Answer, Effect, Route},
+    gauges::MeteredBody,
     google_error::GoogleError,
     healthcare, iam, metadata, oauth,
-    record::{Connection, Host, RequestNumber},
+    record::{BodyBytes, Connection, Host},
     sources, sts,
     world::World,
 };
@@ -85,9 +86,10 @@ where
         return Ok(route(routes, Request::from_parts(parts, Body::new(body))).await);
     }
     let kind = kind(connection.host, &parts.method, &path);
-    let number = world.record.begin(&parts, kind, connection);
-    let body = counted(Arc::clone(&world), number, Body::new(body));
-    let mut effects = world.faults.strike(kind, &path);
+    let entered = world.meters.requests.enter();
+    let (number, body_bytes) = world.record.begin(&parts, kind, connection);
+    let body = counted(body_bytes.clone(), Body::new(body));
+    let mut effects = world.faults.strike(&Aim::new(kind, &parts));
     for effect in &effects {
         if let Effect::Latency { milliseconds } = effect {
             tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
@@ -123,11 +125,11 @@ where
     if let Ok(date) = HeaderValue::from_str(&http_date(world.now())) {
         response.headers_mut().insert(header::DATE, date);
     }
-    let body_bytes = world.record.finish(number, response.status().as_u16());
+    world.record.finish(number, response.status().as_u16());
     if world.verbose {
-        access_line(connection, method.as_str(), &path, response.status(), body_bytes);
+        access_line(connection, method.as_str(), &path, response.status(), body_bytes.read());
     }
-    Ok(response)
+    Ok(response.map(|body| Body::new(MeteredBody::new(body, entered))))
 }
 
 async fn route(routes: Router, request: Request<Body>) -> Response {
@@ -149,11 +151,8 @@ pub(crate) async fn drain(body: Body, bytes: u64) {
     }
 }
 
-fn counted(world: Arc<World>, number: RequestNumber, body: Body) -> Body {
-    let counted = body.into_data_stream().inspect_ok(move |chunk| {
-        world.record.note_body(number, chunk.len() as u64);
-    });
-    Body::from_stream(counted)
+fn counted(body_bytes: BodyBytes, body: Body) -> Body {
+    Body::from_stream(body.into_data_stream().inspect_ok(move |chunk| body_bytes.add(chunk.len())))
 }
 
 fn false_answer(answer: &Answer) -> Response {

@@ -21,6 +21,9 @@ pub struct Settings {
     pub id_token: bool,
     /// What a search that finds nothing is answered: both have been seen at Google.
     pub empty_search: EmptySearch,
+    /// No page of a search holds more results than this, whatever `limit` says; without a value Google's numbers hold. It
+    /// makes clients turn pages that at Google they would turn for thousands of results only.
+    pub largest_page: Option<usize>,
     /// How many polls of a delete operation are answered `done: false` before the one that says `done: true`.
     pub pending_polls: u32,
     /// Seconds before a token's end from which on the metadata server gives a new one instead of the one it has. 300 on
@@ -55,6 +58,7 @@ impl Default for Settings {
             expires_in_as_string: false,
             id_token: false,
             empty_search: EmptySearch::NoContent,
+            largest_page: None,
             pending_polls: 0,
             metadata_cache_margin_seconds: 300,
             metadata_scopes: vec![CLOUD_PLATFORM.to_owned()],

@@ -2,7 +2,14 @@
 
 use crate::rsa_key::{KeyError, random_bytes};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use std::collections::HashMap;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 /// Everything in Google Cloud; what Google's tools ask for.
 pub const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
@@ -31,10 +38,20 @@ pub(crate) const KNOWN_SCOPES: [&str; 13] = [
 pub(crate) struct TokenBook {
     issued: Vec<String>,
     live: HashMap<String, Token>,
+    /// Where they are written down, a line each, for the next start.
+    journal: Option<File>,
+}
+
+/// A line of the journal.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Issued { text: String, token: Token },
+    AllRevoked,
 }
 
 /// One issued token.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Token {
     /// Seconds since 1970 from which on it is refused.
     pub(crate) expires_at: i64,
@@ -43,7 +60,8 @@ pub(crate) struct Token {
 }
 
 /// Whose token it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Principal {
     /// By e-mail address.
     ServiceAccount(String),
@@ -72,10 +90,44 @@ pub(crate) enum Standing {
 }
 
 impl TokenBook {
+    /// The book written down in the file at `path`, which is made if need be, for its owner alone. Blocking.
+    ///
+    /// # Errors
+    /// Those of reading and writing; the last line may be incomplete, others not.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let mut journal = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let mut text = String::new();
+        journal.read_to_string(&mut text)?;
+        let mut book = Self::default();
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        for line in text.get(..whole).unwrap_or_default().lines() {
+            match serde_json::from_str(line)? {
+                Line::Issued { text, token } => book.enter(text, token),
+                Line::AllRevoked => book.revoke_all(),
+            }
+        }
+        journal.set_len(whole as u64)?;
+        book.journal = Some(journal);
+        Ok(book)
+    }
+
     /// Puts `token` into the book under `text`.
     pub(crate) fn enter(&mut self, text: String, token: Token) {
+        self.write_down(&Line::Issued { text: text.clone(), token: token.clone() });
         self.issued.push(text.clone());
         self.live.insert(text, token);
+    }
+
+    fn write_down(&mut self, line: &Line) {
+        let Some(journal) = &mut self.journal else { return };
+        let written = serde_json::to_vec(line).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            journal.write_all(&line)
+        });
+        if written.is_err() {
+            // A full disk: the token is good for now, and unknown after the next start.
+            self.journal = None;
+        }
     }
 
     /// All tokens ever issued, oldest first, revoked and expired ones too.
@@ -85,6 +137,7 @@ impl TokenBook {
 
     /// From now on every token issued so far is unknown.
     pub(crate) fn revoke_all(&mut self) {
+        self.write_down(&Line::AllRevoked);
         self.live.clear();
     }
 
@@ -132,6 +185,33 @@ mod tests {
         book.revoke_all();
         assert_eq!(book.standing("good", 99, &wanted), Standing::Unknown);
         assert_eq!(book.issued(), ["good", "narrow"]);
+    }
+
+    #[test]
+    fn the_journal_outlives_the_book() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.jsonl");
+        let owner = Principal::ServiceAccount("s@example.com".into());
+        let token =
+            Token { expires_at: 100, scopes: vec![CLOUD_PLATFORM.to_owned()], principal: owner.clone() };
+        let mut book = TokenBook::open(&path).unwrap();
+        book.enter("revoked".into(), token.clone());
+        book.revoke_all();
+        book.enter("good".into(), token.clone());
+        drop(book);
+        // A kill in the middle of a line.
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [whole.as_slice(), b"{\"issued\":{\"te"].concat()).unwrap();
+        for _ in 0..2 {
+            let book = TokenBook::open(&path).unwrap();
+            assert_eq!(book.standing("good", 99, &[CLOUD_PLATFORM]), Standing::Sufficient(owner.clone()));
+            assert_eq!(book.standing("good", 100, &[CLOUD_PLATFORM]), Standing::Expired);
+            assert_eq!(book.standing("revoked", 99, &[CLOUD_PLATFORM]), Standing::Unknown);
+            assert_eq!(book.issued(), ["revoked", "good"], "still nothing for a log");
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        std::fs::write(&path, "nonsense\n").unwrap();
+        assert!(TokenBook::open(&path).is_err());
     }
 
     #[test]

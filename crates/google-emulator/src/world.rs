@@ -6,6 +6,7 @@ use crate::{
     credential_file::default_grants,
     faults::Faults,
     federation::{Federation, Provider, machine_account, workforce_principal},
+    gauges::Meters,
     iam::Grants,
     identity::Identity,
     metadata, oauth,
@@ -27,6 +28,7 @@ const SHORTEST_SECRET: usize = 12;
 pub(crate) struct World {
     pub(crate) record: Record,
     pub(crate) faults: Faults,
+    pub(crate) meters: Meters,
     pub(crate) archive: Archive,
     /// Delete operations by their name, with the answer's `metadata`, and the polls still to be answered "not yet".
     pub(crate) operations: Mutex<HashMap<String, (serde_json::Value, u32)>>,
@@ -70,6 +72,7 @@ impl World {
         Self {
             record: Record::default(),
             faults: Faults::default(),
+            meters: Meters::default(),
             archive,
             operations: Mutex::default(),
             urls,
@@ -86,6 +89,11 @@ impl World {
             tokens: Mutex::default(),
             other_secrets: Mutex::default(),
         }
+    }
+
+    /// The same with the tokens issued before it.
+    pub(crate) fn with_tokens(self, tokens: TokenBook) -> Self {
+        Self { tokens: Mutex::new(tokens), ..self }
     }
 
     /// Seconds since 1970 by the emulator's own clock.

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod support;
 
-use google_emulator::{CLOUD_PLATFORM, Effect, Fault, Route};
+use google_emulator::{CLOUD_PLATFORM, Effect, Fault, Gauges, Route};
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
@@ -167,6 +167,124 @@ fn latency_delays_and_the_rest_still_applies() {
     google.emulator.faults().add(Fault::latency(Route::Qido, Duration::from_millis(1)));
     google.emulator.faults().add(Fault::answer(Route::Qido, 429, ""));
     assert_eq!(google.search().unwrap().status(), 429);
+}
+
+#[test]
+fn a_mixture_of_faults_comes_in_turn_and_where_it_is_aimed() {
+    let google = Google::start();
+    let one = made(1, 1, 1);
+    let files = [one.file(EXPLICIT_LITTLE)];
+    let answer = |status| Fault::answer(Route::Stow, status, "");
+    let effects = [
+        answer(503).effect,
+        answer(429).header("Retry-After", "1").effect,
+        Fault::reset(Route::Stow, 10).effect,
+        Fault::cut_body(Route::Stow, 20).effect,
+    ];
+    google.emulator.faults().add(Fault::in_turn(Route::Stow, effects).on_method("POST").every(2));
+    let send = || {
+        let request = google.dicom_web("POST", "studies").header("Content-Type", "application/dicom");
+        let response = request.body(files[0].clone()).send().map_err(|_| "reset".to_owned())?;
+        let status = response.status().as_u16();
+        let retry_after =
+            response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+        response.text().map_err(|_| format!("cut {status}"))?;
+        Ok::<_, String>((status, retry_after))
+    };
+    let good = || Ok((200, None));
+    for _ in 0..2 {
+        assert_eq!([send(), send()], [good(), Ok((503, None))]);
+        assert_eq!([send(), send()], [good(), Ok((429, Some("1".to_owned())))]);
+        assert_eq!([send(), send()], [good(), Err("reset".to_owned())]);
+        assert_eq!([send(), send()], [good(), Err("cut 200".to_owned())]);
+        assert_eq!(google.search().unwrap().status(), 200, "searches are not aimed at");
+    }
+
+    google.emulator.faults().clear();
+    google.emulator.faults().add(Fault::answer(Route::WadoInstance, 503, "").until_cleared());
+    google.emulator.faults().add(Fault::cut_body(Route::WadoSeries, 10).until_cleared());
+    let get = |path: &str| google.get(path, "*/*").bytes().map_or(0, |body| body.len());
+    let status = |path: &str| google.get(path, "*/*").status();
+    let series = format!("studies/{}/series/{}", one.study_uid(), one.series_uid());
+    assert_eq!(status(&one.path()), 503);
+    assert_eq!((status(&series).as_u16(), get(&series)), (200, 0), "cut");
+    assert_eq!(status(&format!("{}/metadata", one.path())), 200);
+    assert!(get(&format!("studies/{}", one.study_uid())) > files[0].len());
+    assert!(google.emulator.requests().iter().any(|seen| seen.route == Route::Wado));
+    assert!(google.emulator.requests().iter().all(|seen| seen.route != Route::WadoInstance));
+}
+
+#[test]
+fn one_instance_can_be_refused_while_the_others_are_stored() {
+    let google = Google::start();
+    let [one, two, three] = [1, 2, 3].map(|number| made(1, 1, number));
+    let files = [one, two, three].map(|instance| instance.file(EXPLICIT_LITTLE));
+    let uid = two.instance_uid();
+    let mut fault = Fault::refuse_instance(&uid, "not this one").on_path("/dicomWeb/studies").times(2);
+    if let Effect::RefuseInstance(refusal) = &mut fault.effect {
+        refusal.reason = 0xA700;
+    }
+    google.emulator.faults().add(fault);
+    assert_eq!(google.store("studies", &files[..1]).status(), 200, "another instance does not count");
+    for _ in 0..2 {
+        let response = google.store("studies", &files);
+        assert_eq!(response.status(), 409);
+        let body: Value = response.json().unwrap();
+        let failed = body["00081198"]["Value"].as_array().unwrap();
+        assert_eq!(failed.len(), 1);
+        assert_eq!(failed[0]["00081155"]["Value"][0], uid);
+        assert_eq!(failed[0]["00081197"]["Value"][0], 0xA700);
+        assert_eq!(failed[0]["00091097"]["Value"][0], "not this one");
+        assert_eq!(body["00081199"]["Value"].as_array().unwrap().len(), 2);
+    }
+    let stored: Vec<String> = google.emulator.instances().into_iter().map(|stored| stored.instance).collect();
+    assert_eq!(stored, [one.instance_uid(), three.instance_uid()]);
+    assert_eq!(google.store("studies", &files).status(), 200);
+}
+
+#[test]
+fn requests_connections_and_handshakes_are_counted() {
+    let google = Google::start();
+    let most = 5;
+    google.emulator.faults().add(Fault::latency(Route::Qido, Duration::from_secs(60)).times(most));
+    let url = format!("{}/studies", google.emulator.dicom_web_url());
+    std::thread::scope(|scope| {
+        for _ in 0..most {
+            // A client of its own each, so a connection of its own; it gives up.
+            let (client, url, token) = (google.impatient(), url.clone(), google.token());
+            scope.spawn(move || assert!(client.get(url).bearer_auth(token).send().unwrap_err().is_timeout()));
+        }
+        until(|| google.emulator.gauges().requests_now == most);
+        assert_eq!(google.emulator.gauges().connections_now, most);
+    });
+    until(|| google.emulator.gauges().connections_now == 0);
+    let expected = Gauges {
+        requests: most,
+        requests_now: 0,
+        most_requests_at_once: most,
+        connections: most,
+        connections_now: 0,
+        most_connections_at_once: most,
+        tls_handshakes: most,
+    };
+    assert_eq!(google.emulator.gauges(), expected);
+
+    google.emulator.reset_gauges();
+    let one = made(1, 1, 1);
+    assert_eq!(google.store("studies", &[one.file(EXPLICIT_LITTLE)]).status(), 200);
+    for _ in 0..3 {
+        assert!(google.get(&one.path(), ANY_SYNTAX).bytes().is_ok());
+    }
+    drop(TcpStream::connect(google.emulator.http_url().strip_prefix("http://").unwrap()).unwrap());
+    until(|| google.emulator.gauges().connections == 2);
+    let gauges = google.emulator.gauges();
+    assert_eq!((gauges.requests, gauges.most_requests_at_once), (4, 1));
+    assert_eq!(gauges.tls_handshakes, 1, "one connection for all requests, and one that never began TLS");
+    let told: Value = {
+        let url = format!("{}/emulator/gauges", google.emulator.http_url());
+        google.client.get(url).send().unwrap().json().unwrap()
+    };
+    assert_eq!((&told["requests"], &told["tls_handshakes"]), (&json!(4), &json!(1)));
 }
 
 #[test]

@@ -66,6 +66,7 @@ mod tests {
             "--http-port",
             "--metadata-port",
             "--data",
+            "--keep",
             "--store",
             "--token-lifetime",
             "--clock-offset",
@@ -75,13 +76,15 @@ mod tests {
             assert!(text.contains(expected), "{expected} in {text}");
         }
         assert!(!program(&["--store", "nonsense"]).output().unwrap().status.success());
+        assert!(!program(&["--keep", "nonsense"]).output().unwrap().status.success());
         assert!(!program(&["--nonsense"]).output().unwrap().status.success());
     }
 
     #[test]
     fn it_tells_where_it_is_and_ends_cleanly() {
         for signal in ["INT", "TERM"] {
-            let (mut program, told) = start(&["--verbose", "--plugin", "/somewhere/plugin.so"]);
+            let (mut program, told) =
+                start(&["--verbose", "--keep", "nothing", "--plugin", "/somewhere/plugin.so"]);
             let ca = value(&told, "CA");
             assert!(std::fs::read_to_string(ca).unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
             for secret in [

@@ -5,8 +5,14 @@ mod support;
 
 use google_emulator::{CLOUD_PLATFORM, Emulator, StartError, StoreName, SubjectSource};
 use serde_json::json;
-use std::os::unix::fs::PermissionsExt;
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use support::{ANY_SYNTAX, EXPLICIT_LITTLE, Google, made, parts};
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 #[test]
 fn instances_keys_and_authority_survive_a_restart() {
@@ -41,7 +47,7 @@ fn instances_keys_and_authority_survive_a_restart() {
 fn what_the_world_outside_holds_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let first = Emulator::builder().data_dir(folder.path()).start().unwrap();
-    let token = first.subject_token(std::time::Duration::from_secs(3_600)).unwrap();
+    let token = first.subject_token(Duration::from_secs(3_600)).unwrap();
     let (role, session) = (first.aws_role_credentials(), first.workforce_session());
     first.stop();
 
@@ -63,6 +69,84 @@ fn what_the_world_outside_holds_survives_a_restart() {
     assert_eq!(answer.status(), 200);
     let mode = std::fs::metadata(folder.path().join("federation.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// The ports of an emulator, HTTP and HTTPS.
+#[cfg(test)]
+fn ports(emulator: &Emulator) -> [u16; 2] {
+    [emulator.http_url(), emulator.https_url()].map(|url| url.rsplit(':').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_client_goes_on_with_its_token_after_a_restart_on_the_same_ports() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Google::from(Emulator::builder().data_dir(folder.path()).start().unwrap());
+    let [http, https] = ports(&first.emulator);
+    let (token, revoked) = (first.token(), first.emulator.mint_token(CLOUD_PLATFORM, HOUR).unwrap());
+    let short = first.emulator.mint_token(CLOUD_PLATFORM, Duration::from_secs(30)).unwrap();
+    let url = format!("{}/studies", first.emulator.dicom_web_url());
+    let client = first.client.clone();
+    let search = |token: &str| client.get(&url).bearer_auth(token).send().unwrap().status();
+    let one = made(1, 1, 1).file(EXPLICIT_LITTLE);
+    assert_eq!(first.store("studies", &[one]).status(), 200);
+    drop(first);
+
+    let again = || {
+        let builder = Emulator::builder().data_dir(folder.path());
+        builder.http_port(http).https_port(https).start().unwrap()
+    };
+    let second = again();
+    assert_eq!(search(&token), 200);
+    assert_eq!(search(&revoked), 200);
+    assert!(second.secrets().contains(&token));
+    second.set_clock_offset(31);
+    assert_eq!((search(&short).as_u16(), search(&token).as_u16()), (401, 200));
+    second.revoke_tokens();
+    assert_eq!(search(&revoked), 401);
+    drop(second);
+
+    let third = again();
+    assert_eq!(search(&revoked), 401, "revoked for good");
+    assert!(third.secrets().contains(&revoked), "and still nothing for a log");
+    let mode = std::fs::metadata(folder.path().join("tokens.jsonl")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn an_index_that_a_kill_left_incomplete_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || Google::from(Emulator::builder().data_dir(folder.path()).start().unwrap());
+    let files = [1, 2, 3].map(|number| made(1, 1, number).file(EXPLICIT_LITTLE));
+    let first = start();
+    assert_eq!(first.store("studies", &files).status(), 200);
+    let before = first.emulator.instances();
+    drop(first);
+    let notes: Vec<_> = notes_below(folder.path());
+    assert_eq!(notes.len(), 3);
+    std::fs::remove_file(&notes[0]).unwrap();
+    std::fs::write(&notes[1], "{").unwrap();
+
+    let second = start();
+    assert!(second.emulator.instances() == before);
+    let found = second.get("instances?includefield=Manufacturer", "*/*").json::<serde_json::Value>().unwrap();
+    assert!(found.as_array().unwrap().iter().all(|found| found["00080070"]["Value"][0] == "Größe & Söhne"));
+    assert_eq!(second.store("studies", &files).status(), 200, "still known to be identical");
+    assert_eq!(notes_below(folder.path()).len(), 3);
+}
+
+/// The files beside the instances, ordered.
+#[cfg(test)]
+fn notes_below(folder: &Path) -> Vec<PathBuf> {
+    let below = |folder: PathBuf| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    // Project, location, dataset, store, study, series.
+    let mut folders = vec![folder.join("dicom")];
+    for _ in 0..6 {
+        folders = folders.into_iter().flat_map(below).collect();
+    }
+    let files = folders.into_iter().flat_map(below);
+    let mut notes: Vec<PathBuf> = files.filter(|path| path.extension().unwrap() == "json").collect();
+    notes.sort();
+    notes
 }
 
 #[test]

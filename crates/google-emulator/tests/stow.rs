@@ -78,6 +78,55 @@ fn stow_reports_what_it_did_not_store() {
 }
 
 #[test]
+fn duplicates_are_what_they_are_at_google_in_both_forms() {
+    let google = Google::start();
+    let [known, other, new] = [1, 2, 3].map(|number| made(1, 1, number));
+    let files = [known, other].map(|instance| instance.file(EXPLICIT_LITTLE));
+    assert_eq!(google.store("studies", &files).status(), 200);
+    let batch = multipart(&[files[0].clone(), other.file(IMPLICIT_LITTLE), new.file(EXPLICIT_LITTLE)]);
+    let send = |accept: Option<&str>, batch: Vec<u8>| {
+        let mut request = google
+            .dicom_web("POST", "studies")
+            .header("Content-Type", "multipart/related; type=\"application/dicom\"; boundary=BOUNDARY");
+        if let Some(accept) = accept {
+            request = request.header("Accept", accept);
+        }
+        let response = request.body(batch).send().unwrap();
+        (response.status().as_u16(), response.text().unwrap())
+    };
+    let identical = multipart(&files[..1]);
+    let (status, body) = send(Some("application/dicom+json"), identical.clone());
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, body.get("00081198")), (200, None));
+    assert_eq!(body["00081199"]["Value"][0]["00081155"]["Value"][0], known.instance_uid());
+    let (status, body) = send(None, identical);
+    assert!(status == 200 && body.contains("ReferencedSOPSequence") && !body.contains("FailedSOPSequence"));
+
+    let (status, body) = send(Some("application/dicom+json"), batch.clone());
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let uids = |tag: &str| -> Vec<String> {
+        let items = body[tag]["Value"].as_array().unwrap();
+        items.iter().map(|item| item["00081155"]["Value"][0].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(status, 409, "Google has no 202");
+    assert_eq!(uids("00081199"), [known.instance_uid(), new.instance_uid()]);
+    assert_eq!(uids("00081198"), [other.instance_uid()]);
+    let failure = &body["00081198"]["Value"][0];
+    assert_eq!(failure["00081197"]["Value"][0], 272);
+    assert!(failure["00091097"]["Value"][0].as_str().unwrap().contains("already exists"));
+
+    let (status, body) = send(None, batch);
+    assert_eq!(status, 409);
+    let (failed, referenced) = body.split_once("keyword=\"ReferencedSOPSequence\"").unwrap();
+    let uid = |instance: support::Made| format!("<Value number=\"1\">{}</Value>", instance.instance_uid());
+    assert!(failed.contains("keyword=\"FailedSOPSequence\"") && failed.contains(&uid(other)), "{failed}");
+    assert!(failed.contains("vr=\"US\" keyword=\"FailureReason\"><Value number=\"1\">272</Value>"));
+    assert!(failed.contains("keyword=\"FailureDetail\"") && failed.contains("already exists"), "{failed}");
+    assert!(referenced.contains(&uid(known)) && referenced.contains(&uid(new)), "{referenced}");
+    assert!(!failed.contains(&uid(known)) && !referenced.contains(&uid(other)));
+}
+
+#[test]
 fn stow_refuses_what_is_no_store_request() {
     let google = Google::start();
     let good = multipart(&[made(1, 1, 1).file(EXPLICIT_LITTLE)]);

@@ -1,10 +1,11 @@
 //! What is read of a DICOM file: everything before the pixel data.
 
+use super::contents::Reader;
+use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::{OpenFileOptions, ReadError, file::ReadPreamble};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::path::Path;
 
 /// Values longer than this many bytes of OD, OF, OL and OV are left out of metadata, as Google does.
 const LONGEST_INLINE: usize = 2_048;
@@ -34,29 +35,44 @@ pub(crate) enum Unusable {
     Uid { keyword: &'static str, value: String },
 }
 
-/// Reads the file's header. Blocking; memory is bounded by the header, not by the pixel data.
-pub(crate) fn read(path: &Path) -> Result<Header, Unusable> {
-    let object = OpenFileOptions::new()
-        .read_preamble(ReadPreamble::Always)
-        .read_until(tags::FLOAT_PIXEL_DATA)
-        .open_file(path)
-        .map_err(Box::new)?;
-    let transfer_syntax = object.meta().transfer_syntax().to_owned();
-    let Value::Object(mut metadata) = dicom_json::to_value(&*object)? else {
-        return Err(missing("metadata", ""));
-    };
-    adapt(&mut metadata, "bulkdata");
-    if metadata.contains_key("00280010") {
-        metadata.insert("7FE00010".to_owned(), json!({ "vr": "OW", "BulkDataURI": "bulkdata/7FE00010" }));
+impl Header {
+    /// Reads the header. Memory is bounded by the header, not by the pixel data. Blocking where `from` is a file.
+    pub(crate) fn read(from: Reader) -> Result<Self, Unusable> {
+        let mut header = Self::until(tags::FLOAT_PIXEL_DATA, from)?;
+        adapt(&mut header.metadata, "bulkdata");
+        if header.metadata.contains_key("00280010") {
+            let pixels = json!({ "vr": "OW", "BulkDataURI": "bulkdata/7FE00010" });
+            header.metadata.insert("7FE00010".to_owned(), pixels);
+        }
+        Ok(header)
     }
-    Ok(Header {
-        study: uid(&metadata, "0020000D", "StudyInstanceUID")?,
-        series: uid(&metadata, "0020000E", "SeriesInstanceUID")?,
-        instance: uid(&metadata, "00080018", "SOPInstanceUID")?,
-        sop_class: uid(&metadata, "00080016", "SOPClassUID")?,
-        transfer_syntax,
-        metadata,
-    })
+
+    /// Reads no more of the header than the UIDs need; there is no metadata.
+    pub(crate) fn identity(from: Reader) -> Result<Self, Unusable> {
+        let mut header = Self::until(tags::STUDY_ID, from)?;
+        header.metadata.clear();
+        Ok(header)
+    }
+
+    fn until(tag: Tag, from: Reader) -> Result<Self, Unusable> {
+        let object = OpenFileOptions::new()
+            .read_preamble(ReadPreamble::Always)
+            .read_until(tag)
+            .from_reader(from)
+            .map_err(Box::new)?;
+        let transfer_syntax = object.meta().transfer_syntax().to_owned();
+        let Value::Object(metadata) = dicom_json::to_value(&*object)? else {
+            return Err(missing("metadata", ""));
+        };
+        Ok(Self {
+            study: uid(&metadata, "0020000D", "StudyInstanceUID")?,
+            series: uid(&metadata, "0020000E", "SeriesInstanceUID")?,
+            instance: uid(&metadata, "00080018", "SOPInstanceUID")?,
+            sop_class: uid(&metadata, "00080016", "SOPClassUID")?,
+            transfer_syntax,
+            metadata,
+        })
+    }
 }
 
 /// The cause at the end of the chain: the outer ones name files of the emulator's own.

@@ -6,71 +6,32 @@
 //! {folder}/incoming/                                                   parts of requests still arriving
 //! ```
 
+mod contents;
 mod header;
+mod incoming;
+mod scan;
+mod store_name;
 
-pub(crate) use header::{Header, first_text, is_uid, read};
+pub use contents::Keep;
+pub(crate) use contents::{Contents, Reader};
+pub(crate) use header::{first_text, is_uid};
+pub(crate) use incoming::{Incoming, Received};
+pub use store_name::StoreName;
 
 use crate::world::lock;
-use serde::{Deserialize, Serialize};
+use header::Header;
+use scan::{Notes, read_notes, scan};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
-
-/// A DICOM store's resource name, `projects/P/locations/L/datasets/D/dicomStores/S`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StoreName {
-    ids: [String; 4],
-}
-
-const COLLECTIONS: [&str; 4] = ["projects", "locations", "datasets", "dicomStores"];
-
-impl StoreName {
-    /// Reads a resource name; `None` when it has another form. Identifiers consist of letters, digits, `-`, `_` and,
-    /// in datasets and stores, `.`.
-    pub fn parse(name: &str) -> Option<Self> {
-        let segments: Vec<&str> = name.split('/').collect();
-        let [p, project, l, location, d, dataset, s, store] = segments.as_slice() else { return None };
-        let word = |id: &str, dots: bool| {
-            let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || (dots && c == '.');
-            !id.is_empty() && id != "." && id != ".." && id.len() <= 256 && id.chars().all(legal)
-        };
-        let legal = word(project, false) && word(location, false) && word(dataset, true) && word(store, true);
-        let named = [*p, *l, *d, *s] == COLLECTIONS;
-        (legal && named).then(|| Self { ids: [project, location, dataset, store].map(|id| (*id).to_owned()) })
-    }
-
-    /// The dataset's resource name, to which operations belong.
-    pub(crate) fn dataset(&self) -> String {
-        let [project, location, dataset, _] = &self.ids;
-        format!("projects/{project}/locations/{location}/datasets/{dataset}")
-    }
-
-    /// Project, location, dataset and store.
-    pub fn ids(&self) -> &[String; 4] {
-        &self.ids
-    }
-}
-
-impl Default for StoreName {
-    /// The store that exists when none is asked for.
-    fn default() -> Self {
-        Self { ids: ["demo", "us-central1", "ds", "store"].map(str::to_owned) }
-    }
-}
-
-impl fmt::Display for StoreName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [.., store] = &self.ids;
-        write!(formatter, "{}/dicomStores/{store}", self.dataset())
-    }
-}
 
 /// One stored instance.
 #[derive(Debug)]
@@ -82,27 +43,49 @@ pub(crate) struct Instance {
     pub(crate) transfer_syntax: String,
     /// The few attributes that searches match and return by default; the others are in the file beside the instance.
     pub(crate) attributes: Map<String, Value>,
-    sha256: String,
-    path: PathBuf,
+    /// Its length in bytes.
+    pub(crate) bytes: u64,
+    pub(crate) contents: Contents,
+    /// Where it was computed when the instance came.
+    sha256: Option<String>,
 }
 
 impl Instance {
-    /// The file with the instance's bytes as they came.
-    pub(crate) fn file(&self) -> &Path {
-        &self.path
+    /// The whole data set before the pixel data, in the DICOM JSON model. Blocking where it is a file.
+    pub(crate) fn metadata(&self) -> io::Result<Map<String, Value>> {
+        if let Contents::File(path) = &self.contents {
+            return read_notes(path).map(|notes| notes.header.metadata);
+        }
+        Header::read(self.contents.open()?).map(|header| header.metadata).map_err(io::Error::other)
     }
 
-    /// The whole data set before the pixel data, in the DICOM JSON model. Blocking.
-    pub(crate) fn metadata(&self) -> io::Result<Map<String, Value>> {
-        read_notes(&self.path.with_extension("json")).map(|notes| notes.header.metadata)
+    /// Whether what came under the same UIDs has the same bytes. What was not remembered counts as the same.
+    fn is_the_same_as(&self, new: &Received) -> bool {
+        match (&self.contents, &new.contents, &self.sha256, &new.sha256) {
+            (Contents::Memory(present), Contents::Memory(new), ..) => contents::same_bytes(present, new),
+            (.., Some(present), Some(new)) => present == new,
+            _ => true,
+        }
     }
 }
 
-/// The file beside an instance.
-#[derive(Serialize, Deserialize)]
-struct Notes {
-    sha256: String,
-    header: Header,
+/// One instance of the archive, for tests that compare it with what they sent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct StoredInstance {
+    /// The store's resource name.
+    pub store: String,
+    /// Study Instance UID.
+    pub study: String,
+    /// Series Instance UID.
+    pub series: String,
+    /// SOP Instance UID.
+    pub instance: String,
+    /// Transfer Syntax UID.
+    pub transfer_syntax: String,
+    /// Length in bytes, preamble and file meta information included.
+    pub bytes: u64,
+    /// SHA-256 of these bytes in hexadecimal digits; none with [`Keep::Nothing`].
+    pub sha256: Option<String>,
 }
 
 /// What became of a new instance.
@@ -113,31 +96,63 @@ pub(crate) enum Insertion {
     DifferentDuplicate,
 }
 
+/// What happens to an instance whose UIDs are taken by another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnConflict {
+    Refuse,
+    Replace,
+}
+
 /// study → series → instance.
 pub(crate) type Index = BTreeMap<String, BTreeMap<String, BTreeMap<String, Arc<Instance>>>>;
 
 /// All stores.
 pub(crate) struct Archive {
     folder: PathBuf,
+    keep: Keep,
     stores: Mutex<BTreeMap<StoreName, Index>>,
     incoming: AtomicU64,
 }
 
 impl Archive {
     /// Opens `folder` with the given stores, and whatever an earlier run left in them. Blocking.
-    pub(crate) fn open(folder: &Path, names: &[StoreName]) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path, keep: Keep, names: &[StoreName]) -> io::Result<Self> {
         let incoming = folder.join("incoming");
         if incoming.exists() {
             fs::remove_dir_all(&incoming)?;
         }
         fs::create_dir_all(&incoming)?;
-        let archive =
-            Self { folder: folder.to_owned(), stores: Mutex::default(), incoming: AtomicU64::default() };
+        let (stores, incoming) = (Mutex::default(), AtomicU64::default());
+        let archive = Self { folder: folder.to_owned(), keep, stores, incoming };
         for name in names {
-            let index = scan(&archive.store_folder(name))?;
+            let index = if keep == Keep::Disk { scan(&archive.store_folder(name))? } else { Index::new() };
             lock(&archive.stores).insert(name.clone(), index);
         }
         Ok(archive)
+    }
+
+    /// Where instances are kept.
+    pub(crate) fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// Every instance of every store, those included that were not kept.
+    pub(crate) fn instances(&self) -> Vec<StoredInstance> {
+        let found: Vec<(String, Vec<Arc<Instance>>)> = lock(&self.stores)
+            .iter()
+            .map(|(name, index)| (name.to_string(), instances(index).map(Arc::clone).collect()))
+            .collect();
+        let listed = |store: &str, instance: &Instance| StoredInstance {
+            store: store.to_owned(),
+            study: instance.study.clone(),
+            series: instance.series.clone(),
+            instance: instance.uid.clone(),
+            transfer_syntax: instance.transfer_syntax.clone(),
+            bytes: instance.bytes,
+            sha256: instance.sha256.clone().or_else(|| instance.contents.sha256()),
+        };
+        let each = found.iter().flat_map(|(store, all)| all.iter().map(|instance| listed(store, instance)));
+        each.collect()
     }
 
     /// The resource names of all stores.
@@ -149,38 +164,69 @@ impl Archive {
         lock(&self.stores).contains_key(name)
     }
 
-    /// A path for a part that arrives; the caller creates the file and removes it, or gives it to [`Archive::insert`].
-    pub(crate) fn incoming_file(&self) -> PathBuf {
+    /// A path for an instance that arrives.
+    fn incoming_file(&self) -> PathBuf {
         let number = self.incoming.fetch_add(1, Ordering::Relaxed);
         self.folder.join("incoming").join(format!("{number}.part"))
     }
 
-    /// Takes the file at `part`, whose SHA-256 and header are given, into the store. Blocking. The part is gone
-    /// afterwards unless an error is returned.
+    /// Takes an instance, whose header was read, into the store. Blocking where it is a file.
     pub(crate) fn insert(
         &self,
         store: &StoreName,
-        part: &Path,
-        sha256: String,
+        mut new: Received,
         header: Header,
+        on_conflict: OnConflict,
     ) -> io::Result<Insertion> {
+        // Compared outside the lock, since instances can be long. One that is there can be gone afterwards or be replaced:
+        // that is then decided anew.
+        let mut compared: Option<(Arc<Instance>, bool)> = None;
+        loop {
+            let mut stores = lock(&self.stores);
+            let Some(index) = stores.get_mut(store) else { return Err(io::ErrorKind::NotFound.into()) };
+            let series =
+                index.entry(header.study.clone()).or_default().entry(header.series.clone()).or_default();
+            if let Some(present) = series.get(&header.instance) {
+                match &compared {
+                    Some((known, true)) if Arc::ptr_eq(known, present) => {
+                        return Ok(Insertion::IdenticalDuplicate);
+                    }
+                    Some((known, false)) if Arc::ptr_eq(known, present) => {
+                        if on_conflict == OnConflict::Refuse {
+                            return Ok(Insertion::DifferentDuplicate);
+                        }
+                    }
+                    _ => {
+                        let present = Arc::clone(present);
+                        drop(stores);
+                        let same = present.is_the_same_as(&new);
+                        compared = Some((present, same));
+                        continue;
+                    }
+                }
+            }
+            let instance = self.keep_for_good(store, &mut new, header)?;
+            series.insert(instance.uid.clone(), Arc::new(instance));
+            return Ok(Insertion::Stored);
+        }
+    }
+
+    fn keep_for_good(&self, store: &StoreName, new: &mut Received, header: Header) -> io::Result<Instance> {
+        let (bytes, sha256) = (new.bytes, new.sha256.clone());
+        let Contents::File(part) = &new.contents else {
+            let contents = std::mem::replace(&mut new.contents, Contents::Forgotten);
+            return Ok(instance(Notes { sha256, bytes: Some(bytes), header }, bytes, contents));
+        };
         let folder = self.store_folder(store).join(&header.study).join(&header.series);
         let path = folder.join(format!("{}.dcm", header.instance));
-        let mut stores = lock(&self.stores);
-        let Some(index) = stores.get_mut(store) else { return Err(io::ErrorKind::NotFound.into()) };
-        let series = index.entry(header.study.clone()).or_default().entry(header.series.clone()).or_default();
-        if let Some(present) = series.get(&header.instance) {
-            fs::remove_file(part)?;
-            let identical = present.sha256 == sha256;
-            return Ok(if identical { Insertion::IdenticalDuplicate } else { Insertion::DifferentDuplicate });
-        }
         fs::create_dir_all(&folder)?;
-        let notes = Notes { sha256, header };
-        // Notes first: an instance without notes, after a crash, would be one that nobody knows.
-        fs::write(path.with_extension("json"), serde_json::to_vec(&notes)?)?;
+        let notes = Notes { sha256, bytes: Some(bytes), header };
+        // An end in the middle leaves an instance without notes, which the next start writes again, never one with false
+        // ones.
+        scan::remove_notes(&path)?;
         fs::rename(part, &path)?;
-        series.insert(notes.header.instance.clone(), Arc::new(instance(notes, path)));
-        Ok(Insertion::Stored)
+        scan::write_notes(&path, &notes)?;
+        Ok(instance(notes, bytes, Contents::File(path)))
     }
 
     /// The instances of a study, a series, or one instance, ordered by UID.
@@ -191,12 +237,24 @@ impl Archive {
         series: Option<&str>,
         instance: Option<&str>,
     ) -> Vec<Arc<Instance>> {
-        let matches = |wanted: Option<&str>, uid: &str| wanted.is_none_or(|wanted| wanted == uid);
+        let mut found = self.find(store, study, series, instance);
+        found.retain(|instance| !matches!(instance.contents, Contents::Forgotten));
+        found
+    }
+
+    /// The same with those that were not kept.
+    fn find(
+        &self,
+        store: &StoreName,
+        study: Option<&str>,
+        series: Option<&str>,
+        instance: Option<&str>,
+    ) -> Vec<Arc<Instance>> {
         let stores = lock(&self.stores);
-        let studies = stores.get(store).into_iter().flatten().filter(|(uid, _)| matches(study, uid));
-        let all_series = studies.flat_map(|(_, all)| all).filter(|(uid, _)| matches(series, uid));
-        let instances = all_series.flat_map(|(_, all)| all).filter(|(uid, _)| matches(instance, uid));
-        instances.map(|(_, instance)| Arc::clone(instance)).collect()
+        let Some(index) = stores.get(store) else { return Vec::new() };
+        let studies = entries_of(index, study);
+        let all_series = studies.flat_map(|all| entries_of(all, series));
+        all_series.flat_map(|all| entries_of(all, instance)).map(Arc::clone).collect()
     }
 
     /// Removes a study, a series, or one instance, and says how many instances that were. Blocking.
@@ -207,7 +265,7 @@ impl Archive {
         series: Option<&str>,
         instance: Option<&str>,
     ) -> io::Result<usize> {
-        let doomed = self.select(store, Some(study), series, instance);
+        let doomed = self.find(store, Some(study), series, instance);
         let mut stores = lock(&self.stores);
         let Some(index) = stores.get_mut(store) else { return Ok(0) };
         for instance in &doomed {
@@ -217,8 +275,10 @@ impl Archive {
                 }
                 all_series.retain(|_, instances| !instances.is_empty());
             }
-            fs::remove_file(&instance.path)?;
-            fs::remove_file(instance.path.with_extension("json"))?;
+            if let Contents::File(path) = &instance.contents {
+                fs::remove_file(path)?;
+                scan::remove_notes(path)?;
+            }
         }
         index.retain(|_, all_series| !all_series.is_empty());
         Ok(doomed.len())
@@ -236,61 +296,20 @@ pub(crate) const INDEXED: [&str; 24] = [
     "00200010", "00200011", "00200013", "00280008", "00280010", "00280011", "00280100", "00400244",
 ];
 
-fn instance(notes: Notes, path: PathBuf) -> Instance {
+fn instance(notes: Notes, bytes: u64, contents: Contents) -> Instance {
     let Header { study, series, instance, transfer_syntax, mut metadata, .. } = notes.header;
     metadata.retain(|tag, _| INDEXED.contains(&tag.as_str()));
     let sha256 = notes.sha256;
-    Instance { study, series, uid: instance, transfer_syntax, attributes: metadata, sha256, path }
+    Instance { study, series, uid: instance, transfer_syntax, attributes: metadata, bytes, contents, sha256 }
 }
 
-fn read_notes(path: &Path) -> io::Result<Notes> {
-    Ok(serde_json::from_slice(&fs::read(path)?)?)
+fn instances(index: &Index) -> impl Iterator<Item = &Arc<Instance>> {
+    index.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values)
 }
 
-fn scan(store: &Path) -> io::Result<Index> {
-    let mut index = Index::new();
-    for study in entries(store)? {
-        for series in entries(&study)? {
-            for path in entries(&series)? {
-                if path.extension().is_some_and(|extension| extension == "dcm") {
-                    let found = instance(read_notes(&path.with_extension("json"))?, path);
-                    let series = index
-                        .entry(found.study.clone())
-                        .or_default()
-                        .entry(found.series.clone())
-                        .or_default();
-                    series.insert(found.uid.clone(), Arc::new(found));
-                }
-            }
-        }
-    }
-    Ok(index)
-}
-
-fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    match fs::read_dir(folder) {
-        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn store_names_have_googles_form() {
-        let name = "projects/p-1/locations/us/datasets/d.s/dicomStores/a_b";
-        assert_eq!(StoreName::parse(name).unwrap().to_string(), name);
-        for wrong in [
-            "projects/p/locations/l/datasets/d",
-            "projects/p.q/locations/l/datasets/d/dicomStores/s",
-            "projects/p/locations/l/datasets/../dicomStores/s",
-            "projects/p/locations/l/datasets/d/dicomStores/",
-            "projects/p/locations/l/datasets/d/fhirStores/s",
-        ] {
-            assert_eq!(StoreName::parse(wrong), None, "{wrong}");
-        }
-    }
+/// The one entry with the key `wanted`, or all.
+fn entries_of<'a, T>(map: &'a BTreeMap<String, T>, wanted: Option<&str>) -> impl Iterator<Item = &'a T> {
+    let one = wanted.map(|wanted| map.get(wanted));
+    let all = one.is_none().then(|| map.values());
+    one.flatten().into_iter().chain(all.into_iter().flatten())
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     archive::{StoreName, is_uid},
-    faults::Route,
+    fault::Route,
 };
 use axum::http::Method;
 
@@ -18,7 +18,13 @@ pub(crate) enum Address {
 /// A DICOMweb transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    Store { study: Option<String> },
+    Store {
+        study: Option<String>,
+    },
+    /// `updateInstances`, which v1 does not have.
+    Update {
+        study: Option<String>,
+    },
     Search(Level, Scope),
     Retrieve(Scope),
     Metadata(Scope),
@@ -46,6 +52,7 @@ impl Action {
     pub(crate) fn method_name(&self) -> &'static str {
         match self {
             Self::Store { .. } => "StoreInstances",
+            Self::Update { .. } => "UpdateInstances",
             Self::Search(Level::Study, _) => "SearchForStudies",
             Self::Search(Level::Series, _) => "SearchForSeries",
             Self::Search(Level::Instance, _) => "SearchForInstances",
@@ -61,6 +68,7 @@ impl Action {
     pub(crate) fn permission(&self) -> &'static str {
         match self {
             Self::Store { .. } => "healthcare.dicomStores.dicomWebWrite",
+            Self::Update { .. } => "healthcare.dicomStores.dicomWebUpdate",
             Self::Delete(_) => "healthcare.dicomStores.dicomWebDelete",
             _ => "healthcare.dicomStores.dicomWebRead",
         }
@@ -75,7 +83,11 @@ impl Action {
         match self {
             Self::Store { .. } => Route::Stow,
             Self::Search(..) => Route::Qido,
-            Self::Retrieve(_) | Self::Metadata(_) => Route::Wado,
+            Self::Update { .. } => Route::Update,
+            Self::Retrieve(scope) if scope.instance.is_some() => Route::WadoInstance,
+            Self::Retrieve(scope) if scope.series.is_some() => Route::WadoSeries,
+            Self::Retrieve(_) => Route::WadoStudy,
+            Self::Metadata(_) => Route::WadoMetadata,
             Self::Delete(_) => Route::Delete,
         }
     }
@@ -102,8 +114,11 @@ pub(crate) enum Nowhere {
 
 /// What `method` on `path` means. No identifier that Google allows needs percent-encoding, so none is undone.
 pub(crate) fn parse(method: &Method, path: &str) -> Result<Address, Nowhere> {
-    let rest =
-        path.strip_prefix("/v1/").or_else(|| path.strip_prefix("/v1beta1/")).ok_or(Nowhere::Unknown)?;
+    let (version, rest) = path
+        .strip_prefix("/v1/")
+        .map(|rest| (Version::V1, rest))
+        .or_else(|| path.strip_prefix("/v1beta1/").map(|rest| (Version::V1Beta1, rest)))
+        .ok_or(Nowhere::Unknown)?;
     if let Some((dataset, id)) = rest.split_once("/operations/") {
         let known = dataset.starts_with("projects/") && !id.is_empty() && method == Method::GET;
         return if known { Ok(Address::Operation(rest.to_owned())) } else { Err(Nowhere::Unknown) };
@@ -111,7 +126,7 @@ pub(crate) fn parse(method: &Method, path: &str) -> Result<Address, Nowhere> {
     let (store, dicom_web) = rest.split_once("/dicomWeb/").ok_or(Nowhere::NotOffered)?;
     let store = StoreName::parse(store).ok_or(Nowhere::Unknown)?;
     let segments: Vec<&str> = dicom_web.split('/').collect();
-    Ok(Address::Dicom { store, action: action(method, &segments)? })
+    Ok(Address::Dicom { store, action: action(version, method, &segments)? })
 }
 
 /// The kind of request, for faults and the record.
@@ -123,19 +138,32 @@ pub(crate) fn kind(method: &Method, path: &str) -> Route {
     }
 }
 
-fn action(method: &Method, segments: &[&str]) -> Result<Action, Nowhere> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1,
+    V1Beta1,
+}
+
+fn action(version: Version, method: &Method, segments: &[&str]) -> Result<Action, Nowhere> {
     // `studies/1.2/series/3.4/instances`: collections and UIDs in turn, from the outside in.
     let (scope, rest) = scope(segments)?;
     match (method.as_str(), rest) {
         ("POST", ["studies"]) if scope == Scope::default() => Ok(Action::Store { study: None }),
         ("POST", []) if scope.series.is_none() => Ok(Action::Store { study: scope.study }),
+        // Both are v1beta1's alone.
+        ("PUT" | "PATCH", _) if version == Version::V1 => Err(Nowhere::Unknown),
+        ("PUT", ["studies"]) if scope == Scope::default() => Ok(Action::Update { study: None }),
+        ("PUT", []) if scope.study.is_some() && scope.series.is_none() => {
+            Ok(Action::Update { study: scope.study })
+        }
+        ("PATCH", ["metadata"]) if scope.study.is_some() => Err(Nowhere::NotOffered),
         ("GET", ["studies"]) if scope == Scope::default() => Ok(Action::Search(Level::Study, scope)),
         ("GET", ["series"]) if scope.series.is_none() => Ok(Action::Search(Level::Series, scope)),
         ("GET", ["instances"]) if scope.instance.is_none() => Ok(Action::Search(Level::Instance, scope)),
         ("GET", []) => Ok(Action::Retrieve(scope)),
         ("GET", ["metadata"]) if scope.study.is_some() => Ok(Action::Metadata(scope)),
         ("DELETE", []) => Ok(Action::Delete(scope)),
-        ("GET", ["rendered" | "frames" | "bulkdata", ..]) | ("PUT" | "PATCH", _) => Err(Nowhere::NotOffered),
+        ("GET", ["rendered" | "frames" | "bulkdata", ..]) => Err(Nowhere::NotOffered),
         _ => Err(Nowhere::Unknown),
     }
 }
@@ -165,6 +193,8 @@ mod tests {
         for (method, path, expected) in [
             ("POST", "studies", "StoreInstances"),
             ("POST", "studies/1.2", "StoreInstances"),
+            ("PUT", "studies", "UpdateInstances"),
+            ("PUT", "studies/1.2", "UpdateInstances"),
             ("GET", "studies", "SearchForStudies"),
             ("GET", "series", "SearchForSeries"),
             ("GET", "instances", "SearchForInstances"),
@@ -194,11 +224,17 @@ mod tests {
             ("GET", "studies/1.2/series/3/instances/4/instances", Nowhere::Unknown),
             ("POST", "studies/1.2/series/3", Nowhere::Unknown),
             ("DELETE", "studies", Nowhere::Unknown),
-            ("PUT", "studies", Nowhere::NotOffered),
+            ("PUT", "studies/1.2/series/3", Nowhere::Unknown),
+            ("PUT", "studies/1.2/metadata", Nowhere::Unknown),
+            ("PATCH", "studies/1.2/metadata", Nowhere::NotOffered),
             ("GET", "studies/1.2/rendered", Nowhere::NotOffered),
         ] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             assert_eq!(parse(&method, &format!("{base}{path}")), Err(expected), "{method} {path}");
+        }
+        let v1 = base.replace("v1beta1", "v1");
+        for (method, path) in [(Method::PUT, "studies"), (Method::PATCH, "studies/1.2/metadata")] {
+            assert_eq!(parse(&method, &format!("{v1}{path}")), Err(Nowhere::Unknown), "{method} {path}");
         }
         let operation = "/v1/projects/p/locations/l/datasets/d/operations/7";
         assert!(matches!(parse(&Method::GET, operation), Ok(Address::Operation(_))));

@@ -10,10 +10,12 @@ mod transcode;
 mod wado;
 
 pub(crate) use address::kind;
+pub(crate) use stow_answer::PROCESSING_FAILURE;
 
 use crate::{
     access::{HEALTHCARE, caller, check_quota_project},
-    archive::StoreName,
+    archive::{OnConflict, StoreName},
+    fault::Aim,
     google_error::GoogleError,
     record::Connection,
     serve::drain,
@@ -28,6 +30,7 @@ use axum::{
 };
 use futures_util::StreamExt;
 use std::sync::Arc;
+use stow::Target;
 
 /// Bodies of everything but STOW are limited to 10 MB.
 const LONGEST_OTHER_BODY: usize = 10 * 1024 * 1024;
@@ -73,7 +76,10 @@ async fn perform(
     store: &StoreName,
     action: Action,
 ) -> Result<Response, GoogleError> {
-    let method = format!("google.cloud.healthcare.v1.dicomweb.DicomWebService.{}", action.method_name());
+    // An update there is in v1beta1 alone.
+    let version = if matches!(action, Action::Update { .. }) { "v1beta1" } else { "v1" };
+    let name = action.method_name();
+    let method = format!("google.cloud.healthcare.{version}.dicomweb.DicomWebService.{name}");
     let principal = caller(world, &parts.headers, &HEALTHCARE, &method)?;
     check_quota_project(world, &parts.headers, &principal)?;
     let denied = world.settings().denied_principals.iter().any(|denied| denied == principal.name());
@@ -85,13 +91,17 @@ async fn perform(
             format!("Permission {permission} denied on resource '{store}' (or it may not exist)."),
         ));
     }
-    if !matches!(action, Action::Store { .. }) {
+    if !matches!(action, Action::Store { .. } | Action::Update { .. }) {
         refuse_long_body(body).await?;
     }
     let base = web_base(parts, store);
+    let replaces = matches!(action, Action::Update { .. });
     match action {
-        Action::Store { study } => {
-            stow::store(world, store, study.as_deref(), &base, &parts.headers, body).await
+        Action::Store { study } | Action::Update { study } => {
+            let on_conflict = if replaces { OnConflict::Replace } else { OnConflict::Refuse };
+            let aim = Aim::new(kind(&parts.method, parts.uri.path()), parts);
+            let (world, store) = (Arc::clone(world), store.clone());
+            stow::store(&Target { world, store, study, on_conflict, aim }, &base, parts, body).await
         }
         Action::Search(level, scope) => qido::search(world, store, level, &scope, parts),
         Action::Retrieve(scope) => wado::retrieve(world, store, &scope, &parts.headers).await,

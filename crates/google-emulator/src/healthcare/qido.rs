@@ -50,11 +50,13 @@ pub(crate) fn search(
         Level::Series => next.study == first.study && next.series == first.series,
         Level::Instance => false,
     });
-    let page = found.iter().skip(query.offset).take(query.limit);
+    let settings = world.settings();
+    let limit = settings.largest_page.map_or(query.limit, |largest| query.limit.min(largest));
+    let page = found.iter().skip(query.offset).take(limit);
     let results: Result<Vec<Value>, GoogleError> =
         page.map(|instance| result(instance, level, scope, &query.include)).collect();
     let results = results?;
-    if results.is_empty() && world.settings().empty_search == EmptySearch::NoContent {
+    if results.is_empty() && settings.empty_search == EmptySearch::NoContent {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     Ok(dicom_json(&Value::Array(results)))

@@ -1,57 +1,52 @@
-//! Store (PS3.18 section 10.5): every part goes to disk as it arrives, only its header is parsed.
+//! Store (PS3.18 section 10.5), and Google's update, which differs in replacing what is there: every part goes to where it
+//! is kept as it arrives, only its header is parsed.
 
 use super::stow_answer::{Failure, Form, Outcome, answer};
 use crate::{
-    archive::{Insertion, StoreName, read},
+    archive::{Incoming, Insertion, OnConflict, Received, StoreName},
+    fault::{Aim, Refusal},
     google_error::GoogleError,
     media_type::{MediaType, accepted, content_type},
     multipart::{Cutter, Malformed, Piece},
-    rsa_key::hex,
     world::World,
 };
-use axum::{body::BodyDataStream, http::HeaderMap, response::Response};
-use bytes::Bytes;
+use axum::{body::BodyDataStream, http::HeaderMap, http::request::Parts, response::Response};
 use futures_util::StreamExt;
-use ring::digest::{Context, SHA256};
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-use tokio::{fs::File, io::AsyncWriteExt};
+use std::{io, sync::Arc};
 
-/// The store that the request goes to, and the study that its URL names.
+/// Where the instances go.
 #[derive(Clone)]
-struct Target {
-    world: Arc<World>,
-    store: StoreName,
-    study: Option<String>,
+pub(super) struct Target {
+    pub(super) world: Arc<World>,
+    pub(super) store: StoreName,
+    /// The study that the URL names.
+    pub(super) study: Option<String>,
+    pub(super) on_conflict: OnConflict,
+    /// The request, for faults that refuse an instance of it.
+    pub(super) aim: Aim,
 }
 
 /// The longest boundary taken, in bytes.
 const MAX_BOUNDARY: usize = 128;
 
 /// Stores all instances of the request's body.
-pub(crate) async fn store(
-    world: &Arc<World>,
-    store: &StoreName,
-    study: Option<&str>,
+pub(super) async fn store(
+    target: &Target,
     base: &str,
-    headers: &HeaderMap,
+    parts: &Parts,
     body: &mut BodyDataStream,
 ) -> Result<Response, GoogleError> {
-    let form = answer_form(headers)?;
-    let target = Target { world: Arc::clone(world), store: store.clone(), study: study.map(str::to_owned) };
-    let content_type = content_type(headers).ok_or_else(|| unsupported("none"))?;
+    let form = answer_form(&parts.headers)?;
+    let content_type = content_type(&parts.headers).ok_or_else(|| unsupported("none"))?;
     let outcomes = match content_type.essence.as_str() {
-        "application/dicom" => vec![single(&target, body).await?],
-        "multipart/related" => multipart(&target, &content_type, body).await?,
+        "application/dicom" => vec![single(target, body).await?],
+        "multipart/related" => multipart(target, &content_type, body).await?,
         other => return Err(unsupported(other)),
     };
     if outcomes.is_empty() {
         return Err(GoogleError::bad_request("the request contains no DICOM instances"));
     }
-    Ok(answer(form, base, study, &outcomes))
+    Ok(answer(form, base, target.study.as_deref(), &outcomes))
 }
 
 fn answer_form(headers: &HeaderMap) -> Result<Form, GoogleError> {
@@ -75,12 +70,12 @@ fn unsupported(what: &str) -> GoogleError {
 }
 
 async fn single(target: &Target, body: &mut BodyDataStream) -> Result<Outcome, GoogleError> {
-    let mut part = Part::create(target).await.map_err(GoogleError::internal)?;
+    let mut part = Incoming::begin(&target.world.archive).await.map_err(GoogleError::internal)?;
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| malformed(Malformed::Broken))?;
         part.write(&chunk).await.map_err(GoogleError::internal)?;
     }
-    part.finish(target).await.map_err(GoogleError::internal)
+    take(part, target).await.map_err(GoogleError::internal)
 }
 
 async fn multipart(
@@ -98,12 +93,12 @@ async fn multipart(
         .filter(|boundary| (1..=MAX_BOUNDARY).contains(&boundary.len()))
         .ok_or_else(|| GoogleError::bad_request("multipart/related without a valid boundary"))?;
     let mut cutter = Cutter::new(body, boundary);
-    let (mut outcomes, mut current) = (Vec::new(), None::<Part>);
+    let (mut outcomes, mut current) = (Vec::new(), None::<Incoming>);
     while let Some(piece) = cutter.next().await.map_err(malformed)? {
         match piece {
             Piece::Begin(fields) => {
                 refuse_other_part(&fields)?;
-                current = Some(Part::create(target).await.map_err(GoogleError::internal)?);
+                current = Some(Incoming::begin(&target.world.archive).await.map_err(GoogleError::internal)?);
             }
             Piece::Data(bytes) => {
                 if let Some(part) = &mut current {
@@ -112,7 +107,7 @@ async fn multipart(
             }
             Piece::End => {
                 if let Some(part) = current.take() {
-                    outcomes.push(part.finish(target).await.map_err(GoogleError::internal)?);
+                    outcomes.push(take(part, target).await.map_err(GoogleError::internal)?);
                 }
             }
         }
@@ -132,43 +127,19 @@ fn refuse_other_part(fields: &[(String, String)]) -> Result<(), GoogleError> {
     }
 }
 
-/// A part on its way to disk; the file disappears with it unless it was taken into the store.
-struct Part {
-    path: PathBuf,
-    file: File,
-    digest: Context,
+/// Reads a complete part's header and takes it into the store.
+async fn take(part: Incoming, target: &Target) -> io::Result<Outcome> {
+    let received = part.finish().await?;
+    if !received.blocks() {
+        return decide(received, target);
+    }
+    let target = target.clone();
+    tokio::task::spawn_blocking(move || decide(received, &target)).await?
 }
 
-impl Part {
-    async fn create(target: &Target) -> io::Result<Self> {
-        let path = target.world.archive.incoming_file();
-        let file = File::create(&path).await?;
-        Ok(Self { path, file, digest: Context::new(&SHA256) })
-    }
-
-    async fn write(&mut self, bytes: &Bytes) -> io::Result<()> {
-        self.digest.update(bytes);
-        self.file.write_all(bytes).await
-    }
-
-    async fn finish(mut self, target: &Target) -> io::Result<Outcome> {
-        self.file.flush().await?;
-        let sha256 = hex(self.digest.clone().finish().as_ref());
-        let (path, target) = (self.path.clone(), target.clone());
-        tokio::task::spawn_blocking(move || take(&path, sha256, &target)).await?
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // Gone already when the store took it.
-        drop(std::fs::remove_file(&self.path));
-    }
-}
-
-/// Parses a complete part and takes it into the store. Blocking.
-fn take(path: &Path, sha256: String, target: &Target) -> io::Result<Outcome> {
-    let header = match read(path) {
+/// Blocking where the part is a file.
+fn decide(received: Received, target: &Target) -> io::Result<Outcome> {
+    let header = match received.header()? {
         Ok(header) => header,
         Err(error) => {
             return Ok(Outcome { instance: None, failure: Some(Failure::Unparseable(error.to_string())) });
@@ -179,7 +150,11 @@ fn take(path: &Path, sha256: String, target: &Target) -> io::Result<Outcome> {
     if target.study.as_ref().is_some_and(|study| *study != header.study) {
         return Ok(Outcome { instance, failure: Some(Failure::OtherStudy) });
     }
-    let failure = match target.world.archive.insert(&target.store, path, sha256, header)? {
+    if let Some(Refusal { reason, detail, .. }) = target.world.faults.refusal(&target.aim, &header.instance) {
+        return Ok(Outcome { instance, failure: Some(Failure::Fault { reason, detail }) });
+    }
+    let inserted = target.world.archive.insert(&target.store, received, header, target.on_conflict)?;
+    let failure = match inserted {
         Insertion::Stored | Insertion::IdenticalDuplicate => None,
         Insertion::DifferentDuplicate => Some(Failure::Different),
     };

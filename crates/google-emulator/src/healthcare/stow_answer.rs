@@ -27,13 +27,23 @@ pub(crate) enum Failure {
     Unparseable(String),
     OtherStudy,
     Different,
+    /// A fault that a test has set.
+    Fault {
+        reason: u16,
+        detail: String,
+    },
 }
 
 impl Failure {
+    /// The `FailureReason`.
+    fn reason(&self) -> u16 {
+        if let Self::Fault { reason, .. } = self { *reason } else { PROCESSING_FAILURE }
+    }
+
     /// Google's `FailureDetail`.
     fn detail(&self) -> &str {
         match self {
-            Self::Unparseable(text) => text,
+            Self::Unparseable(text) | Self::Fault { detail: text, .. } => text,
             Self::OtherStudy => {
                 "the StudyInstanceUID of the instance does not match the one in the request's URL"
             }
@@ -46,7 +56,7 @@ impl Failure {
 }
 
 /// "Processing failure" (PS3.18 section 10.5.3.2, table I.2-2), the reason that Google gives for everything.
-const PROCESSING_FAILURE: u16 = 0x0110;
+pub(crate) const PROCESSING_FAILURE: u16 = 0x0110;
 
 /// 200 when everything is stored, else 409.
 pub(crate) fn answer(form: Form, base: &str, study: Option<&str>, outcomes: &[Outcome]) -> Response {
@@ -78,7 +88,7 @@ fn data_set(form: Form, base: &str, study: Option<&str>, outcomes: &[Outcome]) -
         }
         match (&outcome.failure, &outcome.instance) {
             (Some(failure), _) => {
-                item.insert("00081197".to_owned(), attribute("US", json!(PROCESSING_FAILURE)));
+                item.insert("00081197".to_owned(), attribute("US", json!(failure.reason())));
                 // Google's private attributes: one for each form of the answer.
                 let tag = if form == Form::Json { "00091097" } else { "00090097" };
                 item.insert(tag.to_owned(), attribute("LT", json!(failure.detail())));

@@ -1,6 +1,7 @@
 //! From one uncompressed transfer syntax to Explicit VR Little Endian, element by element: a value of any length passes
 //! through without being held. Codecs there are none.
 
+use crate::archive::Reader;
 use dicom_core::{
     Tag, VR,
     dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr},
@@ -14,11 +15,7 @@ use dicom_encoding::{
 };
 use dicom_object::FileMetaTable;
 use dicom_transfer_syntax_registry::{TransferSyntaxRegistry, entries::EXPLICIT_VR_LITTLE_ENDIAN};
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Read, Write},
-    path::Path,
-};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 /// Explicit VR Little Endian, the transfer syntax of answers to clients that ask for none (PS3.18 section 8.7.3.5.2).
 pub(crate) const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
@@ -80,21 +77,21 @@ pub(crate) fn is_uncompressed(transfer_syntax: &str) -> bool {
 ///
 /// # Errors
 /// The file cannot be read, or is no such instance: nothing of it need be sent then.
-pub(crate) fn transcoded_length(file: &Path) -> io::Result<u64> {
+pub(crate) fn transcoded_length(from: Reader) -> io::Result<u64> {
     let mut counter = Counter(0);
-    to_explicit_little(file, &mut counter)?;
+    to_explicit_little(from, &mut counter)?;
     Ok(counter.0)
 }
 
-/// Writes the instance in `file` to `to` in Explicit VR Little Endian. Blocking.
+/// Writes the instance in `from` to `to` in Explicit VR Little Endian. Blocking.
 ///
 /// Values stay as they are but for the order of their bytes. Sequences and items get undefined lengths, since the lengths of
 /// what they hold change, and group lengths, which would be wrong and are retired, are left out (PS3.5 sections 7.2 and 7.5).
 ///
 /// # Errors
 /// The file cannot be read or is no such instance, or `to` takes no more.
-pub(crate) fn to_explicit_little(file: &Path, to: &mut impl Write) -> io::Result<()> {
-    let mut from = BufReader::new(File::open(file)?);
+pub(crate) fn to_explicit_little(from: Reader, to: &mut impl Write) -> io::Result<()> {
+    let mut from = BufReader::new(from);
     io::copy(&mut (&mut from).take(PREAMBLE), to)?;
     let mut meta = FileMetaTable::from_reader(&mut from).map_err(invalid)?;
     let stored = TransferSyntaxRegistry
@@ -134,10 +131,10 @@ struct Open {
 }
 
 struct DataSet<'a, W> {
-    from: BufReader<File>,
+    from: BufReader<Reader>,
     /// Bytes read of the data set.
     position: u64,
-    decoder: DynDecoder<BufReader<File>>,
+    decoder: DynDecoder<BufReader<Reader>>,
     is_implicit: bool,
     swaps: bool,
     to: &'a mut W,

@@ -1,6 +1,7 @@
 //! What is written is held, byte for byte, against `dicom-object`, which does the same in memory.
 
 use super::*;
+use bytes::Bytes;
 use dicom_core::{
     DataElement, PrimitiveValue, dicom_value,
     value::{DataSetSequence, Value},
@@ -63,9 +64,14 @@ fn transcoded(file: &[u8]) -> io::Result<Vec<u8>> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("1.dcm");
     std::fs::write(&path, file).unwrap();
+    let from = || Reader::File(std::fs::File::open(&path).unwrap());
     let mut written = Vec::new();
-    to_explicit_little(&path, &mut written)?;
-    assert_eq!(transcoded_length(&path).unwrap(), written.len() as u64);
+    to_explicit_little(from(), &mut written)?;
+    assert_eq!(transcoded_length(from()).unwrap(), written.len() as u64);
+    let pieces: Vec<Bytes> = file.chunks(7).map(Bytes::copy_from_slice).collect();
+    let mut from_memory = Vec::new();
+    to_explicit_little(Reader::pieces(&pieces), &mut from_memory)?;
+    assert!(from_memory == written);
     Ok(written)
 }
 

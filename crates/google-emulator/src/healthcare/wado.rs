@@ -7,7 +7,7 @@ use super::{
     },
 };
 use crate::{
-    archive::{Instance, StoreName},
+    archive::{Contents, Instance, StoreName},
     google_error::GoogleError,
     media_type::accepted,
     rsa_key::{hex, random_bytes},
@@ -171,12 +171,10 @@ fn check_possible(instance: &Instance, target: &str) -> Result<(), GoogleError> 
             "cannot transcode {stored} to {target}: google-emulator has no codecs; ask for transfer-syntax=*"
         )));
     }
-    match std::fs::metadata(instance.file()) {
-        Ok(file) if file.len() > LARGEST_FILE => {
-            Err(GoogleError::bad_request("the instance is too large to be transcoded (limit 1 GB)"))
-        }
-        _ => Ok(()),
+    if instance.bytes > LARGEST_FILE {
+        return Err(GoogleError::bad_request("the instance is too large to be transcoded (limit 1 GB)"));
     }
+    Ok(())
 }
 
 fn result_syntax<'a>(instance: &'a Instance, wanted: &'a Wanted) -> &'a str {
@@ -186,27 +184,36 @@ fn result_syntax<'a>(instance: &'a Instance, wanted: &'a Wanted) -> &'a str {
 /// Where an instance's bytes come from.
 enum Source {
     /// The file as it is.
-    Stored(File),
+    File { file: File, length: u64 },
+    /// What is in memory.
+    Memory(Arc<Instance>),
     /// What [`to_explicit_little`] makes of it, while it is sent.
     Transcoded(Arc<Instance>),
 }
 
 impl Source {
     async fn open(instance: &Arc<Instance>, wanted: &Wanted) -> io::Result<Self> {
-        if result_syntax(instance, wanted) == instance.transfer_syntax {
-            Ok(Self::Stored(File::open(instance.file()).await?))
-        } else {
-            Ok(Self::Transcoded(Arc::clone(instance)))
+        if result_syntax(instance, wanted) != instance.transfer_syntax {
+            return Ok(Self::Transcoded(Arc::clone(instance)));
+        }
+        match &instance.contents {
+            Contents::File(path) => {
+                let file = File::open(path).await?;
+                let length = file.metadata().await?.len();
+                Ok(Self::File { file, length })
+            }
+            Contents::Memory(_) | Contents::Forgotten => Ok(Self::Memory(Arc::clone(instance))),
         }
     }
 
     /// How many bytes [`Source::send`] will send. What cannot be transcoded fails here, where it still gets a status.
     async fn length(&self) -> io::Result<u64> {
         match self {
-            Self::Stored(file) => Ok(file.metadata().await?.len()),
+            Self::File { length, .. } => Ok(*length),
+            Self::Memory(instance) => Ok(instance.bytes),
             Self::Transcoded(instance) => {
                 let instance = Arc::clone(instance);
-                tokio::task::spawn_blocking(move || transcoded_length(instance.file())).await?
+                tokio::task::spawn_blocking(move || transcoded_length(instance.contents.open()?)).await?
             }
         }
     }
@@ -214,11 +221,17 @@ impl Source {
     /// `None` when the client is gone or the instance broke off.
     async fn send(self, sender: &Sender) -> Option<()> {
         let sent = match self {
-            Self::Stored(file) => send_file(file, sender).await,
+            Self::File { file, .. } => send_file(file, sender).await,
+            Self::Memory(instance) => {
+                for piece in instance.contents.pieces() {
+                    sender.send(Ok(piece.clone())).await.ok()?;
+                }
+                Ok(())
+            }
             Self::Transcoded(instance) => {
                 let mut chunks = Chunks { sender: sender.clone(), chunk: BytesMut::new() };
                 let transcode = move || {
-                    to_explicit_little(instance.file(), &mut chunks)?;
+                    to_explicit_little(instance.contents.open()?, &mut chunks)?;
                     chunks.flush()
                 };
                 tokio::task::spawn_blocking(transcode).await.unwrap_or_else(|error| Err(error.into()))
