@@ -1,0 +1,94 @@
+//! The command line. Help, manual pages and completions come from it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Checks and serves what joins Orthanc to DICOM stores of the Google Cloud Healthcare API.
+///
+/// It reads the configuration of an Orthanc with the plugin libOrthancGoogleCloudPlatform.so, and needs no Orthanc that runs.
+///
+/// Exit code: 0 where all is well, 1 where something is wrong, 2 where the command itself could not run.
+#[derive(Parser, Debug)]
+#[command(name = "orthanc-gcp", version)]
+pub(crate) struct Program {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Check(CheckOptions),
+    Token(TokenOptions),
+    /// Start a strict pretend Google, for tests and demonstrations
+    #[command(after_help = google_emulator::program::examples("orthanc-gcp emulator"))]
+    Emulator(google_emulator::program::Arguments),
+    /// Print what completes this program's commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a manual page, as `man -l -` shows it
+    Man {
+        /// The page of this command; without it, the page of the whole
+        command: Option<String>,
+    },
+}
+
+/// Say everything that is wrong with a configuration, and try each account step by step
+///
+/// The configuration is read as Orthanc reads it: comments, several files, and variables of the environment. Mistakes come
+/// with file, line and column. Then each account is tried: its credential, proxy, names, connections, certificates and
+/// clock, a token, the store, and how fast it is. Each step that fails says what to do.
+///
+/// Run it as the user and with the environment that Orthanc runs with.
+#[derive(Args, Debug)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub(crate) struct CheckOptions {
+    /// The file or folder that Orthanc is started with
+    #[arg(value_name = "PATH", default_value = DEFAULT_PATH)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Try this account alone; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Vec<String>,
+
+    /// Also store a generated instance under new UIDs (2.25.…), retrieve it, and delete it
+    #[arg(long)]
+    pub(crate) write: bool,
+
+    /// Print one JSON document at the end, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print an access token of an account, and nothing else
+///
+/// The token goes to standard output, and to standard error whose it is and how long it is good. It opens the store for
+/// whoever holds it: give it to programs, and write it nowhere.
+#[derive(Args, Debug)]
+#[command(after_help = TOKEN_EXAMPLES)]
+pub(crate) struct TokenOptions {
+    /// The account, as GoogleCloudPlatform.Accounts names it
+    pub(crate) name: String,
+
+    /// The file or folder that Orthanc is started with; may be repeated
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
+    pub(crate) config: Vec<PathBuf>,
+}
+
+/// Where Debian's package keeps it.
+const DEFAULT_PATH: &str = "/etc/orthanc";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  sudo -u orthanc orthanc-gcp check /etc/orthanc/
+      Everything, as the user that Orthanc runs as.
+  orthanc-gcp check orthanc.json --account hospital --write
+      One account, with an instance that is stored and deleted.
+  HEALTHCHECK CMD orthanc-gcp check --json /etc/orthanc/ || exit 1
+      In a container's Dockerfile.";
+
+const TOKEN_EXAMPLES: &str = "\
+Example:
+  curl -H \"Authorization: Bearer $(orthanc-gcp token hospital)\" \"${ADDRESS}studies?limit=1\"";

@@ -1,0 +1,330 @@
+//! The configuration's files, read and merged as Orthanc does it.
+//!
+//! A folder stands for its files that end in `.json`, without those of its subfolders. The variables of the environment are
+//! replaced, the JSON is read, and the keys of all files become one document. A key in two files keeps Orthanc from
+//! starting, and so does whatever [`read`] fails for.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use orthanc_gcp_configuration::KeyPath;
+use serde_json::{Map, Value};
+
+use crate::{
+    json::{self, Document},
+    variables::{self, Substituted},
+};
+
+/// The configuration as Orthanc sees it, and where everything stands.
+#[derive(Debug)]
+pub(crate) struct Files {
+    /// The keys of all files.
+    pub(crate) document: Map<String, Value>,
+    files: Vec<File>,
+}
+
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    original: String,
+    substituted: Substituted,
+    keys: BTreeMap<Vec<String>, usize>,
+    twice: Vec<(Vec<String>, usize)>,
+    behind: Option<usize>,
+}
+
+/// A place in a file, as editors count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The file, as it was named.
+    pub(crate) file: PathBuf,
+    /// From 1.
+    pub(crate) line: usize,
+    /// From 1, in characters.
+    pub(crate) column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
+    }
+}
+
+/// Why Orthanc could not read its configuration, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The path itself.
+    #[error("{}: {cause}; {remedy}", path.display())]
+    Unreadable { path: PathBuf, cause: String, remedy: &'static str },
+    /// A file's text.
+    #[error("{place}: {what}")]
+    Syntax { place: Place, what: String },
+    /// Two files' keys.
+    #[error(
+        "{second}: `{key}` stands in {first} as well, so that Orthanc does not start; keep it in one file"
+    )]
+    InTwoFiles { key: String, first: Place, second: Place },
+}
+
+/// Something odd in the files themselves, which Orthanc lives with.
+#[derive(Debug)]
+pub(crate) struct Oddity {
+    pub(crate) place: Place,
+    pub(crate) text: String,
+}
+
+/// Reads files and folders, with variables from `env`.
+pub(crate) fn read(paths: &[PathBuf], env: impl Fn(&str) -> Option<String>) -> Result<Files, ReadError> {
+    let mut files = Files { document: Map::new(), files: Vec::new() };
+    for path in paths {
+        for path in files_of(path)? {
+            files.add(&path, &env)?;
+        }
+    }
+    Ok(files)
+}
+
+impl Files {
+    /// Where a key stands, or else the innermost object that it would belong to; `None` where no file has even that.
+    pub(crate) fn place(&self, path: &KeyPath) -> Option<Place> {
+        let path = path.keys();
+        (1..=path.len()).rev().find_map(|length| {
+            let wanted = path.get(..length)?;
+            self.files.iter().find_map(|file| Some(file.place(file.key(wanted)?)))
+        })
+    }
+
+    /// What is odd: keys given twice, text behind the end, and variables of `section` that are not set.
+    pub(crate) fn oddities(&self, section: &str) -> Vec<Oddity> {
+        self.files.iter().flat_map(|file| file.oddities(section)).collect()
+    }
+
+    fn add(&mut self, path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<(), ReadError> {
+        let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+        let original = String::from_utf8_lossy(&bytes).into_owned();
+        let at =
+            |place: usize, what: String| ReadError::Syntax { place: place_in(path, &original, place), what };
+        let substituted = variables::substitute(&original, env).map_err(|no_name| {
+            at(no_name.at, "this variable has no name; write ${NAME} or ${NAME:-default}".to_owned())
+        })?;
+        let parsed = json::parse(&substituted.text).map_err(|error| {
+            let place = substituted.original(error.at);
+            let within = substituted.pieces.iter().find(|piece| piece.original == place);
+            let what = match within {
+                Some(piece) => format!("{} (after the value of ${{{}}} was put in)", error.what, piece.name),
+                None => error.what.to_owned(),
+            };
+            at(place, what)
+        })?;
+        let Document { value: Value::Object(members), keys, twice, behind } = parsed else {
+            return Err(at(0, "the file holds no JSON object; put everything between { and }".to_owned()));
+        };
+        let file = File { path: path.to_owned(), original, substituted, keys, twice, behind };
+        for (key, value) in members {
+            if self.document.contains_key(&key) {
+                let path = [key.clone()];
+                let first =
+                    self.files.iter().find_map(|other| Some(other.place(*other.keys.get(&path[..])?)));
+                let second = file.place(file.keys.get(&path[..]).copied().unwrap_or_default());
+                return Err(ReadError::InTwoFiles {
+                    key,
+                    first: first.unwrap_or_else(|| second.clone()),
+                    second,
+                });
+            }
+            self.document.insert(key, value);
+        }
+        self.files.push(file);
+        Ok(())
+    }
+}
+
+impl File {
+    /// A key's place in the substituted text, whatever the case of its letters.
+    fn key(&self, wanted: &[String]) -> Option<usize> {
+        self.keys.get(wanted).copied().or_else(|| {
+            let alike = |path: &[String]| {
+                path.len() == wanted.len() && path.iter().zip(wanted).all(|(a, b)| a.eq_ignore_ascii_case(b))
+            };
+            self.keys.iter().find(|(path, _)| alike(path)).map(|(_, at)| *at)
+        })
+    }
+
+    fn place(&self, at: usize) -> Place {
+        place_in(&self.path, &self.original, self.substituted.original(at))
+    }
+
+    fn oddities(&self, section: &str) -> Vec<Oddity> {
+        let twice = self.twice.iter().map(|(path, at)| Oddity {
+            place: self.place(*at),
+            text: format!(
+                "{} stands here a second time, and Orthanc takes the last one; remove one",
+                path.join(".")
+            ),
+        });
+        let behind = self.behind.map(|at| Oddity {
+            place: self.place(at),
+            text: "Orthanc reads nothing of what follows the end of the document; remove it, or a closing brace too many".to_owned(),
+        });
+        let unset = self
+            .substituted
+            .pieces
+            .iter()
+            .filter(|piece| piece.is_nothing && self.is_in(section, piece.original));
+        let unset = unset.map(|piece| Oddity {
+            place: place_in(&self.path, &self.original, piece.original),
+            text: format!("${{{0}}} is not set here, and becomes nothing; set it for Orthanc, or write ${{{0}:-default}}", piece.name),
+        });
+        twice.chain(behind).chain(unset).collect()
+    }
+
+    /// Whether a place of the file belongs to a key of the outermost object, as far as keys tell.
+    fn is_in(&self, key: &str, place: usize) -> bool {
+        let outermost = self.keys.iter().filter(|(path, _)| path.len() == 1);
+        let mut outermost: Vec<_> =
+            outermost.map(|(path, at)| (self.substituted.original(*at), path)).collect();
+        outermost.sort();
+        let within = outermost.iter().rev().find(|(at, _)| *at <= place);
+        within.is_some_and(|(_, path)| path.first().is_some_and(|found| found.eq_ignore_ascii_case(key)))
+    }
+}
+
+/// The files that a path stands for. Orthanc takes those of a folder in any order; here they are sorted.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(|error| unreadable(path, &error))?;
+    let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
+    let is_json =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    files.retain(|path| is_json(path) && !path.is_dir() && path.file_name() != Some(OsStr::new(".json")));
+    files.sort();
+    if files.is_empty() {
+        return Err(ReadError::Unreadable {
+            path: path.to_owned(),
+            cause: "no file of this folder ends in .json".to_owned(),
+            remedy: "name the folder or file that Orthanc is started with",
+        });
+    }
+    Ok(files)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> ReadError {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "name the file or folder that Orthanc is started with",
+        io::ErrorKind::PermissionDenied => {
+            "run this as the user that runs Orthanc, such as `sudo -u orthanc`"
+        }
+        _ => "name a file or folder that can be read",
+    };
+    ReadError::Unreadable { path: path.to_owned(), cause: format!("it cannot be read ({error})"), remedy }
+}
+
+fn place_in(file: &Path, text: &str, at: usize) -> Place {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    Place {
+        file: file.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        match name {
+            "KEY" => Some("a value\nof two lines".to_owned()),
+            "BROKEN" => Some("\"".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn read_folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<Files, ReadError>) {
+        let folder = folder(files);
+        let read = read(&[folder.path().to_owned()], env);
+        (folder, read)
+    }
+
+    /// `name:line:column` of a key.
+    fn place(files: &Files, path: &[&str]) -> String {
+        let place = files.place(&KeyPath::of(path.iter().copied())).unwrap();
+        format!("{}:{}:{}", place.file.file_name().unwrap().to_string_lossy(), place.line, place.column)
+    }
+
+    #[test]
+    fn a_folder_is_its_json_files() {
+        let (folder, read) = read_folder(&[
+            ("b.JSON", "{\"B\": 2}"),
+            ("a.json", "{\"A\": {\"x\": \"${KEY}\",\n  \"é\": 1, \"y\": [ {\"z\": 0} ]}}"),
+            ("readme.txt", "no JSON"),
+        ]);
+        fs::create_dir(folder.path().join("sub.json")).unwrap();
+        let files = read.unwrap();
+        let expected = json!({"A": {"x": "a value\nof two lines", "é": 1, "y": [{"z": 0}]}, "B": 2});
+        assert_eq!(Value::Object(files.document.clone()), expected);
+        for (path, expected) in [
+            (&["A"][..], "a.json:1:2"),
+            (&["A", "x"], "a.json:1:8"),
+            (&["A", "y"], "a.json:2:11"),
+            (&["A", "Y"], "a.json:2:11"),
+            (&["A", "missing", "deeper"], "a.json:1:2"),
+            (&["B"], "b.JSON:1:2"),
+        ] {
+            assert_eq!(place(&files, path), expected, "{path:?}");
+        }
+        assert_eq!(files.place(&KeyPath::of(["C"])), None);
+    }
+
+    #[test]
+    fn what_keeps_orthanc_from_starting_is_said_with_its_place() {
+        for (files, expected) in [
+            (&[("a.json", "{\n \"A\": 1\n \"B\": 2}")][..], "a.json:3:2: a comma is missing"),
+            (&[("a.json", "{\"A\": ${}}")], "a.json:1:7: this variable has no name"),
+            (&[("a.json", "{\"A\": \"${BROKEN}\"}")], "a.json:1:16: a comma"),
+            (&[("a.json", "[]")], "a.json:1:1: the file holds no JSON object"),
+            (&[("a.json", "{\"A\": 1}"), ("b.json", "{\n\"A\": 1}")], "b.json:2:1: `A` stands in "),
+            (&[("a.txt", "")], "no file of this folder ends in .json"),
+        ] {
+            let (folder, read) = read_folder(files);
+            let said = read.unwrap_err().to_string().replace(&format!("{}/", folder.path().display()), "");
+            assert!(said.contains(expected), "{said}");
+        }
+        let missing = read(&["/nowhere/at/all.json".into()], env).unwrap_err().to_string();
+        assert!(missing.starts_with("/nowhere/at/all.json: it cannot be read ("), "{missing}");
+        assert!(missing.contains("; name the file or folder that Orthanc is started with"), "{missing}");
+    }
+
+    #[test]
+    fn what_is_odd() {
+        let (_folder, read) = read_folder(&[(
+            "a.json",
+            "{\"S\": {\"x\": 1,\n\"x\": \"${NOT}${NOT:-d}${KEY}\"}, \"T\": \"${NOT_EITHER}\"}\n}",
+        )]);
+        let odd: Vec<_> = read.unwrap().oddities("S").into_iter().collect();
+        let said: Vec<_> =
+            odd.iter().map(|odd| format!("{}:{} {}", odd.place.line, odd.place.column, odd.text)).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[0].starts_with("2:1 S.x stands here a second time"), "{said:?}");
+        assert!(said[1].starts_with("3:1 Orthanc reads nothing of what follows"), "{said:?}");
+        assert!(said[2].starts_with("2:7 ${NOT} is not set"), "{said:?}");
+    }
+}

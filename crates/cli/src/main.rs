@@ -1,0 +1,78 @@
+//! `orthanc-gcp`, the program beside the plugin: it says what is wrong with a configuration and its accounts, prints a
+//! token, and starts the pretend Google.
+//!
+//! Its exit code is 0 where all is well, 1 where something is wrong with what was asked about, and 2 where the program itself
+//! could not do its work: options it does not know, or a configuration that cannot be read.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod check;
+mod files;
+mod json;
+mod manual;
+mod reading;
+mod terminal;
+mod token;
+mod variables;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Parser;
+
+use arguments::{Command, Program};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All is well.
+    Well,
+    /// Something is wrong with what was asked about, and has been said.
+    Wrong,
+}
+
+impl From<bool> for End {
+    fn from(is_well: bool) -> Self {
+        if is_well { Self::Well } else { Self::Wrong }
+    }
+}
+
+/// Why the program could not do its work.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Read(#[from] files::ReadError),
+    #[error("{0}")]
+    Usage(String),
+    #[error("no runtime can be made ({0}); free memory or raise the limit of open files")]
+    Runtime(io::Error),
+    #[error("nothing can be written to standard output ({0}); see where it leads")]
+    Output(#[from] io::Error),
+    #[error("{0}")]
+    Emulator(Box<dyn std::error::Error>),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Program::parse().command {
+        Command::Check(options) => check::run(&options),
+        Command::Token(options) => token::run(&options),
+        Command::Emulator(arguments) => {
+            google_emulator::program::run(arguments).map(|()| End::Well).map_err(Error::Emulator)
+        }
+        Command::Completions { shell } => manual::completions(shell).map(|()| End::Well),
+        Command::Man { command } => manual::page(command.as_deref()).map(|()| End::Well),
+    };
+    match outcome {
+        Ok(End::Well) => ExitCode::SUCCESS,
+        Ok(End::Wrong) => ExitCode::from(1),
+        // Whoever reads has seen enough: `orthanc-gcp check | head`.
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
+        Err(error) => {
+            // Nowhere else to say it.
+            drop(writeln!(io::stderr(), "orthanc-gcp: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}

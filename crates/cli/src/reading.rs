@@ -1,0 +1,112 @@
+//! The configuration with everything that is wrong with it, each at its place.
+
+use std::path::PathBuf;
+
+use google_credentials::World;
+use orthanc_gcp_configuration::{Account, Configuration, KeyPath, SECTION, Severity};
+use serde_json::Value;
+
+use crate::{
+    Error,
+    files::{self, Files, Place},
+};
+
+/// What was read.
+pub(crate) struct Reading {
+    /// What it means.
+    pub(crate) configuration: Configuration,
+    /// What is wrong with it.
+    pub(crate) mistakes: Vec<Mistake>,
+    /// Every account that is named, whether it can be used or not.
+    pub(crate) names: Vec<String>,
+}
+
+/// Something wrong in the configuration.
+#[derive(Debug)]
+pub(crate) struct Mistake {
+    /// What it costs.
+    pub(crate) severity: Severity,
+    /// Where; `None` for what stands nowhere.
+    pub(crate) place: Option<Place>,
+    /// Of which key it speaks, if it does.
+    pub(crate) path: Option<KeyPath>,
+    /// What is wrong, and what to do.
+    pub(crate) text: String,
+}
+
+/// Reads the configuration below `paths`.
+pub(crate) fn read(paths: &[PathBuf], world: &dyn World) -> Result<Reading, Error> {
+    let files = files::read(paths, |name| world.env(name))?;
+    let (configuration, findings) = orthanc_gcp_configuration::read_document(&files.document);
+    let odd = files.oddities(SECTION).into_iter().map(|odd| Mistake {
+        severity: Severity::Warning,
+        place: Some(odd.place),
+        path: None,
+        text: odd.text,
+    });
+    let found = findings.into_iter().map(|finding| Mistake {
+        severity: finding.severity,
+        place: files.place(&finding.path),
+        path: Some(finding.path),
+        text: finding.text,
+    });
+    let mut mistakes: Vec<Mistake> = odd.chain(found).collect();
+    let names = names(&files);
+    if names.is_empty() && mistakes.iter().all(|mistake| mistake.severity != Severity::Error) {
+        let path = KeyPath::of([SECTION, "Accounts"]);
+        mistakes.push(Mistake {
+            severity: Severity::Error,
+            place: files.place(&path),
+            path: Some(path),
+            text: "names no account; add one as in the README's examples, or name the files that hold it"
+                .to_owned(),
+        });
+    }
+    Ok(Reading { configuration, mistakes, names })
+}
+
+impl Reading {
+    /// The account of that name, if it can be used.
+    pub(crate) fn account(&self, name: &str) -> Option<&Account> {
+        self.configuration.accounts.iter().find(|account| account.name == name)
+    }
+
+    /// That there is such an account, whether it can be used or not.
+    pub(crate) fn expect(&self, name: &str) -> Result<(), Error> {
+        if self.names.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        let known = match self.names.as_slice() {
+            [] => "there is none at all".to_owned(),
+            names => format!("use one of: {}", names.join(", ")),
+        };
+        Err(Error::Usage(format!("there is no account `{name}`; {known}")))
+    }
+}
+
+impl Mistake {
+    /// Whether it has to do with one of these accounts: it is theirs, or everybody's.
+    pub(crate) fn concerns(&self, names: &[String]) -> bool {
+        let Some([section, accounts, name, ..]) = self.path.as_ref().map(KeyPath::keys) else { return true };
+        section != SECTION || accounts != "Accounts" || names.contains(name)
+    }
+
+    /// The key and what is wrong with it.
+    pub(crate) fn words(&self) -> String {
+        match &self.path {
+            Some(path) => format!("{path}: {}", self.text),
+            None => self.text.clone(),
+        }
+    }
+}
+
+/// The names in `GoogleCloudPlatform.Accounts`, in any letter case, as the plugin finds them.
+fn names(files: &Files) -> Vec<String> {
+    fn member<'v>(object: &'v serde_json::Map<String, Value>, key: &str) -> Option<&'v Value> {
+        let of_any_case = || object.iter().find(|(written, _)| written.eq_ignore_ascii_case(key));
+        object.get(key).or_else(|| of_any_case().map(|(_, value)| value))
+    }
+    let section = member(&files.document, SECTION).and_then(Value::as_object);
+    let accounts = section.and_then(|section| member(section, "Accounts")).and_then(Value::as_object);
+    accounts.map(|accounts| accounts.keys().cloned().collect()).unwrap_or_default()
+}

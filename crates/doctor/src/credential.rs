@@ -1,0 +1,204 @@
+//! The credential's file, and the token that it gives.
+//!
+//! Whatever type the file has, the credential is put to use twice: once in a world without a network, which tells mistakes
+//! of the file from those of the way and shows where the way leads, and once in the real one.
+
+use std::{
+    io,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use google_credentials::{
+    BoxFuture, Command, CommandOutput, Credential, DEFAULT_SCOPE, Failure, FileContent, Grant, Request,
+    Response, Source, TransportError, TransportErrorKind, Way, World, remedy::in_words,
+};
+use orthanc_gcp_configuration::Account;
+
+use crate::step::{Name, Report};
+
+/// What the credential leads to.
+pub(crate) struct Look {
+    /// Its file can be used.
+    pub(crate) is_sound: bool,
+    /// Whom it asks first.
+    pub(crate) endpoint: Option<Endpoint>,
+    /// The universe that it belongs to, where it says so without being asked.
+    pub(crate) universe_domain: Option<String>,
+}
+
+/// An address that a credential asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) url: String,
+    pub(crate) way: Way,
+}
+
+/// What the store is asked with.
+pub(crate) enum Token {
+    /// This.
+    Granted(Box<Grant>),
+    /// Nothing: `AccessToken: "none"`.
+    NotWanted,
+    /// There is none, because a step before failed.
+    Missing,
+}
+
+/// Looks at the credential without using the network.
+pub(crate) async fn look(world: &dyn World, account: &Account, report: &mut Report<'_>) -> Look {
+    let Some(source) = &account.source else {
+        report.skipped(Name::Credential, "AccessToken is \"none\": no credential is used");
+        return Look { is_sound: true, endpoint: None, universe_domain: None };
+    };
+    let unconnected = Unconnected { world, asked: Mutex::new(Vec::new()) };
+    let outcome = source.fetch(&unconnected).await;
+    let asked = unconnected.asked.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match outcome {
+        // Before it could ask anybody, so that it is the credential itself.
+        Err(failure) if asked.is_empty() => {
+            report.failed(Name::Credential, of_option(account, &failure), failure.remedy);
+            Look { is_sound: false, endpoint: None, universe_domain: None }
+        }
+        outcome => {
+            tell(world, source, &asked, report);
+            let endpoint = asked.into_iter().find_map(|asked| match asked {
+                Asked::Server(endpoint) => Some(endpoint),
+                Asked::Program => None,
+            });
+            let universe_domain = outcome.ok().map(|grant| grant.universe_domain);
+            Look { is_sound: true, endpoint, universe_domain }
+        }
+    }
+}
+
+/// Asks for a token.
+pub(crate) async fn ask(
+    world: &dyn World,
+    account: &Account,
+    is_sound: bool,
+    report: &mut Report<'_>,
+) -> Token {
+    let Some(source) = &account.source else {
+        report.skipped(Name::Token, "none is wanted");
+        return Token::NotWanted;
+    };
+    if !is_sound {
+        report.skipped(Name::Token, "needs a credential");
+        return Token::Missing;
+    }
+    report.begin();
+    match source.fetch(world).await {
+        Ok(grant) => {
+            report.ok(Name::Token, granted(source, &grant, world.now()));
+            Token::Granted(Box::new(grant))
+        }
+        Err(failure) => {
+            report.failed(Name::Token, of_option(account, &failure), failure.remedy);
+            Token::Missing
+        }
+    }
+}
+
+/// The failure with the place of the option that is at fault.
+fn of_option(account: &Account, failure: &Failure) -> String {
+    match failure.option {
+        Some(option) => format!("{}.{option}: {}", account.option_path(), failure.cause),
+        None => failure.cause.clone(),
+    }
+}
+
+fn tell(world: &dyn World, source: &Source, asked: &[Asked], report: &mut Report<'_>) {
+    let there = |path: &Path| world.read_file(path).ok();
+    let files = source.files(world);
+    let used = files.iter().find_map(|path| Some((path, there(path)?)));
+    let asks_metadata_server = asked
+        .iter()
+        .any(|asked| matches!(asked, Asked::Server(endpoint) if endpoint.way == Way::MetadataServer));
+    match used {
+        // The search of AIP-4110 ends at the first file, or where there is none at the metadata server.
+        Some((path, content)) => {
+            let path = path.display();
+            if content.readable_by_others {
+                report.warning(
+                    Name::Credential,
+                    format!("{path} is sound, but every user of this machine can read it"),
+                    format!("let only Orthanc read it: `chmod 600 {path}`"),
+                );
+            } else {
+                report.ok(Name::Credential, format!("{path} is sound, and not for everybody to read"));
+            }
+        }
+        None if asks_metadata_server => {
+            report.ok(Name::Credential, "needs no file: this machine's metadata server is asked");
+        }
+        None if matches!(source.credential, Credential::AuthorizedUser { .. }) => {
+            report.ok(Name::Credential, "the three strings of a login are there");
+        }
+        None => report.ok(Name::Credential, "it is sound"),
+    }
+}
+
+/// A token in words: whose, for what, how long.
+fn granted(source: &Source, grant: &Grant, now: SystemTime) -> String {
+    let principal = grant.principal.as_deref().unwrap_or("whom the credential stands for");
+    let left = grant.token.expires_at.duration_since(now).unwrap_or(Duration::ZERO);
+    let default = [DEFAULT_SCOPE.to_owned()];
+    let scopes = source.scopes.as_deref().unwrap_or(&default);
+    let mut words = format!("for {principal}, good for {}, with {}", in_words(left), scopes.join(" and "));
+    if let Some(project) = &grant.quota_project {
+        words = format!("{words}, charged to {project}");
+    }
+    words
+}
+
+/// What a credential turns to.
+enum Asked {
+    Server(Endpoint),
+    Program,
+}
+
+/// The world with its network cut off: it takes note of what is asked for.
+struct Unconnected<'a> {
+    world: &'a dyn World,
+    asked: Mutex<Vec<Asked>>,
+}
+
+impl Unconnected<'_> {
+    fn note(&self, asked: Asked) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+    }
+}
+
+impl World for Unconnected<'_> {
+    fn now(&self) -> SystemTime {
+        self.world.now()
+    }
+
+    fn dice(&self) -> f64 {
+        self.world.dice()
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<FileContent> {
+        self.world.read_file(path)
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        self.world.env(name)
+    }
+
+    fn run<'a>(&'a self, _: &'a Command) -> BoxFuture<'a, io::Result<CommandOutput>> {
+        self.note(Asked::Program);
+        Box::pin(async { Err(io::Error::other("not run")) })
+    }
+
+    fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Response, TransportError>> {
+        self.note(Asked::Server(Endpoint { url: request.url.clone(), way: request.way }));
+        let cause = "not sent".to_owned();
+        Box::pin(async { Err(TransportError { kind: TransportErrorKind::Connection, cause }) })
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.world.sleep(duration)
+    }
+}

@@ -1,0 +1,58 @@
+//! Checks an account step by step, from its credential to its DICOM store, each step with its remedy.
+//!
+//! Neither Orthanc nor a terminal is known here: [`examine`] tells each [`Step`] when it is finished to whoever asked.
+//!
+//! A step that fails makes those that need it [`Outcome::Skipped`]; all others are tried, so that one run tells everything.
+#![forbid(unsafe_code)]
+
+mod credential;
+mod instance;
+mod network;
+mod step;
+mod store;
+
+use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, HttpSettings, World};
+use orthanc_gcp_configuration::Account;
+
+use step::Report;
+pub use step::{Name, Outcome, Step};
+
+/// What is examined, and how.
+#[derive(Clone, Copy)]
+pub struct Examination<'a> {
+    /// Clock, files, environment and network.
+    pub world: &'a dyn World,
+    /// How requests are sent: those of the configuration.
+    pub http: &'a HttpSettings,
+    /// Whose credential and store.
+    pub account: &'a Account,
+    /// Whether the store is written to.
+    pub writing: Writing,
+}
+
+/// Whether the store is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// Nothing is changed.
+    Nothing,
+    /// A generated instance is stored under new UIDs, retrieved, and deleted.
+    OneInstance,
+}
+
+/// Examines an account; `tell` hears of each step as it is finished. Whether all is well: no step failed.
+pub async fn examine(examination: Examination<'_>, tell: &mut (dyn FnMut(&Step) + Send)) -> bool {
+    let Examination { world, account, .. } = examination;
+    let mut report = Report::new(world, tell);
+    let credential = credential::look(world, account, &mut report).await;
+    let universe = account.source.as_ref().and_then(|source| source.universe_domain.as_deref());
+    let store =
+        account.url(credential.universe_domain.as_deref().or(universe).unwrap_or(DEFAULT_UNIVERSE_DOMAIN));
+
+    network::look(examination, credential.endpoint.as_ref(), &store, &mut report).await;
+    let token = credential::ask(world, account, credential.is_sound, &mut report).await;
+    store::look(examination, token, &mut report).await;
+    report.is_well()
+}
+
+#[cfg(test)]
+mod tests;
