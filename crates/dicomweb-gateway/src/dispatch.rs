@@ -1,36 +1,110 @@
 //! What a request becomes: an upload or a retrieval that the gateway takes apart, or one that it passes on.
 
-use http::{HeaderMap, Method, header};
+use std::sync::Arc;
 
-use crate::{accept, multipart, path::Target};
+use http::{HeaderMap, Method, Request, Response, header};
+use hyper::body::Incoming;
+
+use crate::{
+    accept::{self, Retrieval, TransferSyntaxes},
+    body::ResponseBody,
+    forward,
+    gateway::Shared,
+    multipart,
+    path::Target,
+    store::Store,
+};
 
 /// What a request wants.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Wanted<'a> {
+enum Wanted<'a> {
     /// STOW-RS (PS3.18 section 10.5) of DICOM files: to the store, or to one study.
     Store { study: Option<&'a str> },
     /// WADO-RS (PS3.18 section 10.4) of the DICOM files of a study or of one of its series.
-    Retrieve { study: &'a str, series: Option<&'a str> },
+    Retrieve { study: &'a str, series: Option<&'a str>, syntaxes: TransferSyntaxes },
     /// Anything else.
     Other,
 }
 
-/// What the request with these header fields wants.
-pub(crate) fn wanted<'a>(method: &Method, target: &Target<'a>, headers: &HeaderMap) -> Wanted<'a> {
+/// Answers a request for an account.
+pub(crate) async fn answer(
+    shared: &Arc<Shared>,
+    store: &Store,
+    target: &Target<'_>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    match wanted(request.method(), target, request.headers()) {
+        Wanted::Store { study: _ } => forward::answer(shared, store, target, request).await,
+        Wanted::Retrieve { study: _, series: _, syntaxes: _ } => {
+            forward::answer(shared, store, target, request).await
+        }
+        Wanted::Other => forward::answer(shared, store, target, request).await,
+    }
+}
+
+fn wanted<'a>(method: &Method, target: &Target<'a>, headers: &HeaderMap) -> Wanted<'a> {
     let segments: Vec<&str> = target.path.split('/').collect();
-    let is_upload = || {
-        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        content_type.is_some_and(multipart::is_of_dicom_files)
-    };
-    match (method, segments.as_slice()) {
-        (&Method::POST, ["studies"]) if is_upload() => Wanted::Store { study: None },
-        (&Method::POST, ["studies", study]) if is_upload() => Wanted::Store { study: Some(study) },
-        (&Method::GET, ["studies", study]) if accept::wants_dicom_files(headers) => {
-            Wanted::Retrieve { study, series: None }
-        }
-        (&Method::GET, ["studies", study, "series", series]) if accept::wants_dicom_files(headers) => {
-            Wanted::Retrieve { study, series: Some(series) }
-        }
+    let (is_upload, is_retrieval) = (*method == Method::POST, *method == Method::GET);
+    match *segments.as_slice() {
+        ["studies"] if is_upload && has_dicom_files(headers) => Wanted::Store { study: None },
+        ["studies", study] if is_upload && has_dicom_files(headers) => Wanted::Store { study: Some(study) },
+        ["studies", study] if is_retrieval => retrieval(study, None, headers),
+        ["studies", study, "series", series] if is_retrieval => retrieval(study, Some(series), headers),
         _ => Wanted::Other,
+    }
+}
+
+fn has_dicom_files(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let related = content_type.and_then(|value| multipart::boundary_of(value).ok());
+    related.is_some_and(|related| related.root_type.is_none_or(|root| root == "application/dicom"))
+}
+
+fn retrieval<'a>(study: &'a str, series: Option<&'a str>, headers: &HeaderMap) -> Wanted<'a> {
+    match accept::retrieval(headers) {
+        Retrieval::Instances(syntaxes) => Wanted::Retrieve { study, series, syntaxes },
+        Retrieval::Other => Wanted::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn check(
+        method: Method,
+        path: &'static str,
+        field: (header::HeaderName, &'static str),
+    ) -> Wanted<'static> {
+        let headers = HeaderMap::from_iter([(field.0, HeaderValue::from_static(field.1))]);
+        wanted(&method, &Target { account: String::new(), path, query: None }, &headers)
+    }
+
+    #[test]
+    fn uploads_of_dicom_files_are_taken_apart() {
+        let of = |path, content_type| check(Method::POST, path, (header::CONTENT_TYPE, content_type));
+        let files = r#"multipart/related; type="application/dicom"; boundary=b"#;
+        assert_eq!(of("studies", files), Wanted::Store { study: None });
+        assert_eq!(of("studies/1.2", files), Wanted::Store { study: Some("1.2") });
+        assert_eq!(of("studies/1.2/series", files), Wanted::Other);
+        assert_eq!(of("studies", "application/dicom"), Wanted::Other);
+        let metadata = r#"multipart/related; type="application/dicom+json"; boundary=b"#;
+        assert_eq!(of("studies", metadata), Wanted::Other);
+    }
+
+    #[test]
+    fn retrievals_of_dicom_files_are_taken_apart() {
+        let of = |path, accept| check(Method::GET, path, (header::ACCEPT, accept));
+        let files = r#"multipart/related; type="application/dicom"; transfer-syntax=*"#;
+        assert!(matches!(of("studies/1.2", files), Wanted::Retrieve { study: "1.2", series: None, .. }));
+        assert!(matches!(
+            of("studies/1.2/series/3", files),
+            Wanted::Retrieve { study: "1.2", series: Some("3"), .. }
+        ));
+        assert_eq!(of("studies/1.2/series/3/instances/4", files), Wanted::Other);
+        assert_eq!(of("studies/1.2", "application/zip"), Wanted::Other);
+        assert_eq!(of("studies", files), Wanted::Other);
     }
 }

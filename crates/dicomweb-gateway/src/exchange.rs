@@ -42,7 +42,8 @@ pub(crate) struct Attempts<'a> {
     ask: &'a Ask,
     transfer: Option<&'a Transfer>,
     began: SystemTime,
-    failures: u32,
+    /// How often it was sent.
+    made: u32,
     /// A token that was refused with 401; a second refusal is final.
     refused: Option<AccessToken>,
 }
@@ -70,12 +71,12 @@ impl<'a> Attempts<'a> {
         transfer: Option<&'a Transfer>,
     ) -> Self {
         let began = shared.world.now();
-        Self { shared, store, ask, transfer, began, failures: 0, refused: None }
+        Self { shared, store, ask, transfer, began, made: 0, refused: None }
     }
 
     /// Whether the request was sent before: its first attempt may have done what this one is asked for.
     pub(crate) fn is_repeated(&self) -> bool {
-        self.failures > 0
+        self.made > 1
     }
 
     /// Sends the request until it is answered with success (2xx).
@@ -85,6 +86,7 @@ impl<'a> Attempts<'a> {
     pub(crate) async fn next(&mut self) -> Result<Answer, Refusal> {
         loop {
             let grant = self.grant().await?;
+            self.made += 1;
             let sent_at = self.shared.world.now();
             let url = self.store.url(grant.as_ref(), &self.ask.path);
             let response = match self.send(&url, grant.as_ref()).await {
@@ -102,7 +104,7 @@ impl<'a> Attempts<'a> {
                 self.ask.method,
                 without_query(&self.ask.path),
                 status.as_u16(),
-                self.failures + 1
+                self.made
             );
             let headers = response.headers().clone();
             let mut body = AnswerBody { response, shared: Arc::clone(self.shared), url: url.clone() };
@@ -175,12 +177,11 @@ impl<'a> Attempts<'a> {
 
     /// Waits for the time of another attempt, if it is worth one.
     async fn again(&mut self, refusal: Refusal, failed: Failed) -> Result<(), Refusal> {
-        self.failures += 1;
         let world = &self.shared.world;
         let elapsed = world.now().duration_since(self.began).unwrap_or_default();
-        let pause = retry::pause(failed, self.failures, elapsed, self.ask.patience, world.dice());
+        let pause = retry::pause(failed, self.made, elapsed, self.ask.patience, world.dice());
         match pause.filter(|_| self.ask.content.is_repeatable()) {
-            None => Err(refusal.after(self.failures)),
+            None => Err(refusal.after(self.made)),
             Some(pause) => {
                 tracing::info!(
                     "{}: {} {} is sent again in {} ms: {}",

@@ -13,12 +13,20 @@
 //! The crate knows nothing of Orthanc.
 #![forbid(unsafe_code)]
 
+pub mod accept;
 mod body;
 mod content;
+pub mod dicom_identity;
+mod dispatch;
 mod exchange;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
+mod media_type;
 mod memory;
+pub mod multipart;
 mod path;
 mod refusal;
 mod retry;

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutStream;
 
-use crate::{body::ResponseBody, forward, gateway::Shared, path, refusal::Refusal, store::Store};
+use crate::{body::ResponseBody, dispatch, gateway::Shared, path, refusal::Refusal, store::Store};
 
 /// Connections served at once; more wait. Each takes some 10 kB before it has shown a secret.
 const CONNECTIONS: usize = 256;
@@ -64,13 +64,14 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, mut stopped: watch::
     drop(stream.set_nodelay(true));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
+    let limit = shared.settings.inactivity;
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(answer(&shared, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(HEADER_TIMEOUT.min(limit))
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
     let outcome = tokio::select! {
@@ -111,7 +112,7 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Re
         refusal.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
         return refusal;
     };
-    forward::answer(shared, store, &target, request).await
+    dispatch::answer(shared, store, &target, request).await
 }
 
 /// Answers without a secret whether the gateway serves.

@@ -71,11 +71,6 @@ async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: one
         tracing::error!("no account can be used: {trouble}");
         return;
     }
-    if settings.servers_in_database {
-        tracing::warn!(
-            "DicomWeb.ServersInDatabase is true: the DICOMweb plugin writes every token in clear into Orthanc's database; set it to false (what is written there is deleted when Orthanc stops)"
-        );
-    }
 
     let world: Arc<dyn World> = Arc::new(Outside::new(http.clone()));
     let (new_tokens, mut tokens) = mpsc::unbounded_channel();
@@ -102,6 +97,12 @@ async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: one
     }
     keepers.spawn(watch_files(Arc::clone(&world), watched));
     let (transports, _serving) = gateway::begin(host, http, &world, gateway_port, &kept_accounts);
+    let shows_tokens = transports.iter().any(|transport| !matches!(transport, Transport::Gateway { .. }));
+    if settings.servers_in_database && shows_tokens {
+        tracing::warn!(
+            "DicomWeb.ServersInDatabase is true: the DICOMweb plugin writes every token in clear into Orthanc's database; set it to false (what is written there is deleted when Orthanc stops)"
+        );
+    }
     for (index, ((account, _), transport)) in kept_accounts.iter().zip(&transports).enumerate() {
         // Nothing to wait for: the server takes requests without a token, or the gateway waits for it.
         if account.source.is_none() || matches!(transport, Transport::Gateway { .. }) {

@@ -17,6 +17,7 @@ mod between;
 mod credentials;
 mod drop_in;
 mod faults;
+mod gateway;
 mod network;
 mod publication;
 mod stage;

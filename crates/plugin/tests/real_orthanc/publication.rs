@@ -171,7 +171,7 @@ const QUERY: &str = "import sqlite3, sys; \
 
 /// What the DICOMweb plugin has stored in Orthanc's index: the global property 5468. A copy is asked, because a
 /// running Orthanc keeps its index locked.
-fn servers_in(index: &Path) -> String {
+pub(crate) fn servers_in(index: &Path) -> String {
     let copies = tempfile::TempDir::new().unwrap();
     for name in ["index", "index-wal"] {
         let original = index.with_file_name(name);
@@ -185,7 +185,7 @@ fn servers_in(index: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn find(folder: &Path, name: &str) -> PathBuf {
+pub(crate) fn find(folder: &Path, name: &str) -> PathBuf {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let here = files.into_iter().find(|path| path.file_name().is_some_and(|found| found == name));

@@ -1,0 +1,120 @@
+//! Which instances there are, and what has become of each: none is written twice, none forgotten.
+
+use std::collections::HashMap;
+
+use crate::dicom_identity::Uid;
+
+/// An instance within its study.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) series: Uid,
+    pub(super) instance: Uid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Listed, and nobody fetches it.
+    Waiting,
+    /// Somebody fetches or writes it.
+    Claimed,
+    Written,
+}
+
+/// The instances of what is retrieved.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    states: HashMap<Key, State>,
+    written: usize,
+}
+
+impl Ledger {
+    /// A search has found it. Whether that is new.
+    pub(super) fn list(&mut self, key: Key) -> bool {
+        let before = self.states.len();
+        self.states.entry(key).or_insert(State::Waiting);
+        self.states.len() > before
+    }
+
+    /// Lets one caller fetch it, whether it is listed or not; false if somebody does already, or has done.
+    pub(super) fn claim(&mut self, key: &Key) -> bool {
+        let state = self.states.entry(key.clone()).or_insert(State::Waiting);
+        let is_free = *state == State::Waiting;
+        if is_free {
+            *state = State::Claimed;
+        }
+        is_free
+    }
+
+    /// Whoever has claimed it could not fetch it.
+    pub(super) fn release(&mut self, key: &Key) {
+        if let Some(state) = self.states.get_mut(key)
+            && *state == State::Claimed
+        {
+            *state = State::Waiting;
+        }
+    }
+
+    /// Whoever has claimed it has written it.
+    pub(super) fn wrote(&mut self, key: &Key) {
+        if let Some(state) = self.states.get_mut(key)
+            && *state == State::Claimed
+        {
+            *state = State::Written;
+            self.written += 1;
+        }
+    }
+
+    /// The instances of a series that nobody has claimed.
+    pub(super) fn waiting(&self, series: &Uid) -> Vec<Key> {
+        let waiting = self.states.iter().filter(|(key, state)| key.series == *series && **state == State::Waiting);
+        waiting.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// How many there are.
+    pub(super) fn listed(&self) -> usize {
+        self.states.len()
+    }
+
+    /// How many of them are written.
+    pub(super) fn written(&self) -> usize {
+        self.written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(instance: &str) -> Key {
+        let uid = |text: &str| Uid::parse(text.as_bytes()).unwrap();
+        Key { series: uid("1.2"), instance: uid(instance) }
+    }
+
+    #[test]
+    fn an_instance_is_written_once() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.list(key("1")));
+        assert!(!ledger.list(key("1")));
+        assert!(ledger.list(key("2")));
+        assert!(ledger.claim(&key("1")));
+        assert!(!ledger.claim(&key("1")));
+        ledger.wrote(&key("1"));
+        ledger.wrote(&key("1"));
+        ledger.release(&key("1"));
+        assert!(!ledger.claim(&key("1")));
+        assert_eq!((ledger.listed(), ledger.written()), (2, 1));
+        assert_eq!(ledger.waiting(&key("1").series), [key("2")]);
+    }
+
+    #[test]
+    fn what_could_not_be_fetched_waits_again_and_what_comes_unlisted_counts() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.claim(&key("9")));
+        assert!(!ledger.list(key("9")));
+        ledger.release(&key("9"));
+        assert_eq!(ledger.waiting(&key("9").series), [key("9")]);
+        assert!(ledger.claim(&key("9")));
+        ledger.wrote(&key("9"));
+        assert_eq!((ledger.listed(), ledger.written()), (1, 1));
+    }
+}

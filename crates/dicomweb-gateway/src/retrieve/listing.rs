@@ -1,0 +1,113 @@
+//! The instances of a study or series, by search (PS3.18 section 10.6), page by page.
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::Value;
+
+use super::{Retrieval, ledger::Key};
+use crate::{dicom_identity::Uid, exchange::Attempts, refusal::Refusal};
+
+/// Instances asked for at once: Google's default. Its largest, 50,000, would be a document of 75 MB.
+const PAGE: usize = 1000;
+/// The largest document that is read, in bytes: a page with 16 kB for each instance.
+const LARGEST: usize = 16 << 20;
+
+/// An instance that a search has found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) key: Key,
+    /// Bytes of its pixels, uncompressed and grey, where it says what they are.
+    pub(super) pixels: Option<u64>,
+}
+
+/// The instances from number `offset` on. A server may give less than it is asked for, and Google does not say when there
+/// are no more: only a page with none is the end.
+///
+/// # Errors
+/// Google's refusal, or what kept it from answering; an answer that is no listing.
+pub(super) async fn page(retrieval: &Retrieval, offset: usize) -> Result<Vec<Found>, Refusal> {
+    let path = format!("{}/instances?limit={PAGE}&offset={offset}", retrieval.path());
+    let ask = retrieval.ask(path, HeaderValue::from_static("application/dicom+json"));
+    let mut attempts = Attempts::new(&retrieval.shared, &retrieval.store, &ask, Some(&retrieval.transfer));
+    let (status, headers, body) = attempts.whole(LARGEST).await?;
+    if status == StatusCode::NO_CONTENT {
+        return Ok(Vec::new());
+    }
+    read(&body, retrieval.series()).ok_or_else(|| {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("unknown type");
+        let cause = format!("a search for instances was answered with something else ({kind}, {} bytes)", body.len());
+        Refusal::own(StatusCode::BAD_GATEWAY, &cause, "see what answers at the account's address")
+    })
+}
+
+/// Reads an array of data sets in the DICOM JSON model (PS3.18 annex F). `series`: the one that was searched.
+fn read(body: &Bytes, series: Option<&Uid>) -> Option<Vec<Found>> {
+    if body.is_empty() {
+        return Some(Vec::new());
+    }
+    let results: Vec<Value> = serde_json::from_slice(body).ok()?;
+    results.iter().map(|result| found(result, series)).collect()
+}
+
+fn found(result: &Value, series: Option<&Uid>) -> Option<Found> {
+    let first = |tag: &str| result.get(tag)?.get("Value")?.get(0);
+    let uid = |tag: &str| Uid::parse(first(tag)?.as_str()?.as_bytes());
+    // IS is a number in JSON, but many write it as a string.
+    let number = |tag: &str| first(tag).and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()));
+    let pixels = || {
+        let (rows, columns) = (number("00280010")?, number("00280011")?);
+        let bytes = number("00280100").unwrap_or(8).div_ceil(8);
+        let frames = number("00280008").unwrap_or(1);
+        rows.checked_mul(columns)?.checked_mul(bytes)?.checked_mul(frames)
+    };
+    let series = uid("0020000E").or_else(|| series.cloned())?;
+    Some(Found { key: Key { series, instance: uid("00080018")? }, pixels: pixels() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uid(text: &str) -> Uid {
+        Uid::parse(text.as_bytes()).unwrap()
+    }
+
+    fn check(body: &'static str, series: Option<&str>, expected: Option<&[(&str, &str, Option<u64>)]>) {
+        let expected = expected.map(|all| {
+            let found = |(series, instance, pixels): &(&str, &str, Option<u64>)| Found {
+                key: Key { series: uid(series), instance: uid(instance) },
+                pixels: *pixels,
+            };
+            all.iter().map(found).collect::<Vec<_>>()
+        });
+        assert_eq!(read(&Bytes::from_static(body.as_bytes()), series.map(uid).as_ref()), expected, "{body}");
+    }
+
+    #[test]
+    fn listings_are_read() {
+        check("", None, Some(&[]));
+        check("[]", None, Some(&[]));
+        check(
+            r#"[{"0020000E":{"vr":"UI","Value":["1.2"]},"00080018":{"vr":"UI","Value":["1.3"]},
+                 "00280010":{"vr":"US","Value":[512]},"00280011":{"vr":"US","Value":[256]},
+                 "00280100":{"vr":"US","Value":[12]},"00280008":{"vr":"IS","Value":["3"]}},
+                {"0020000E":{"vr":"UI","Value":["1.2"]},"00080018":{"vr":"UI","Value":["1.4"]},"00280008":{"vr":"IS"}}]"#,
+            None,
+            Some(&[("1.2", "1.3", Some(512 * 256 * 2 * 3)), ("1.2", "1.4", None)]),
+        );
+        check(r#"[{"00080018":{"vr":"UI","Value":["1.3"]}}]"#, Some("1.9"), Some(&[("1.9", "1.3", None)]));
+    }
+
+    #[test]
+    fn what_cannot_be_fetched_is_no_listing() {
+        for body in [
+            "<html>",
+            "{}",
+            r#"[{"00080018":{"vr":"UI","Value":["1.3"]}}]"#,
+            r#"[{"0020000E":{"vr":"UI","Value":["1.2"]}}]"#,
+            r#"[{"0020000E":{"vr":"UI","Value":["1.2"]},"00080018":{"vr":"UI","Value":["../x"]}}]"#,
+        ] {
+            check(body, None, None);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Who is let in: the secret, the paths, and clients that hold on to what they have.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use dicomweb_gateway::OnConflict;
+use google_emulator::{Emulator, SeenRequest};
+use reqwest::Method;
+
+use crate::stage::{SECRET, Stage, block_on};
+
+/// Sends bytes as they are and reads the answer to its end.
+fn raw(stage: &Stage, request: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn ask(stage: &Stage, target: &str, authorization: &str) -> String {
+    raw(stage, &format!("GET {target} HTTP/1.1\r\nHost: x\r\n{authorization}Connection: close\r\n\r\n"))
+}
+
+/// What reached the DICOM store.
+fn of_store(stage: &Stage) -> Vec<SeenRequest> {
+    let mut seen = stage.emulator.requests();
+    seen.retain(|request| request.path.contains("dicomStores"));
+    seen
+}
+
+#[test]
+fn nobody_gets_in_without_the_secret() {
+    let stage = Stage::new();
+    let longer = format!("{SECRET}k");
+    let shorter = &SECRET[..SECRET.len() - 1];
+    for authorization in [
+        String::new(),
+        "Authorization: Bearer \r\n".to_owned(),
+        format!("Authorization: Bearer {longer}\r\n"),
+        format!("Authorization: Bearer {shorter}\r\n"),
+        format!("Authorization: Bearer {}\r\n", SECRET.to_uppercase()),
+        format!("Authorization: Basic {SECRET}\r\n"),
+        format!("Authorization: {SECRET}\r\n"),
+        format!("Cookie: {SECRET}\r\n"),
+    ] {
+        let answer = ask(&stage, "/my%20store/studies", &authorization);
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{authorization}: {answer}");
+        assert!(answer.to_lowercase().contains("www-authenticate: bearer"), "{answer}");
+        // Nor does anybody learn which accounts there are.
+        let other = ask(&stage, "/nobody/studies", &authorization);
+        let body = |answer: &str| answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+        assert_eq!(body(&answer), body(&other));
+    }
+    assert_eq!(of_store(&stage).len(), 0);
+    let right = format!("Authorization: Bearer {SECRET}\r\n");
+    assert!(ask(&stage, "/my%20store/studies", &right).starts_with("HTTP/1.1 20"));
+    assert!(ask(&stage, "/nobody/studies", &right).starts_with("HTTP/1.1 401 "));
+}
+
+#[test]
+fn no_path_leads_out_of_the_store() {
+    let stage = Stage::new();
+    let right = format!("Authorization: Bearer {SECRET}\r\n");
+    for target in [
+        "/my%20store/../../../other",
+        "/my%20store/studies/../../x",
+        "/my%20store/%2e%2e/%2e%2e/x",
+        "/my%20store/..%2f..%2fx",
+        "/my%20store//x",
+        "/my%20store/studies//1.2",
+        "/my%20store/..%5cx",
+        "/my%20store/a%00b",
+    ] {
+        let answer = ask(&stage, target, &right);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{target}: {answer}");
+        assert!(answer.contains("\"remedy\""), "{answer}");
+    }
+    // A client that resolves the dots itself ends outside of its account, where its secret is worth nothing.
+    assert!(ask(&stage, "/other", &right).starts_with("HTTP/1.1 401 "));
+    assert!(ask(&stage, "/", &right).starts_with("HTTP/1.1 401 "));
+    // An absolute target names another host: its path alone counts.
+    let absolute = ask(&stage, "http://elsewhere.example/my%20store/../x", &right);
+    assert!(absolute.starts_with("HTTP/1.1 400 "), "{absolute}");
+    assert_eq!(of_store(&stage).len(), 0);
+}
+
+#[test]
+fn health_needs_no_secret_and_says_nothing() {
+    let stage = Stage::new();
+    let answer = ask(&stage, "/health", "");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok\n"), "{answer}");
+    assert_eq!(of_store(&stage).len(), 0);
+}
+
+#[test]
+fn those_who_hold_connections_open_keep_nobody_out() {
+    let emulator = Emulator::builder().start().unwrap();
+    let stage =
+        Stage::with(emulator, OnConflict::Fail, |settings| settings.inactivity = Duration::from_secs(2));
+    // More than half of the places, each with a beginning that never goes on.
+    let slow: Vec<TcpStream> = (0..150)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
+            stream.write_all(b"GET /my%20store/studies HTTP/1.1\r\nHost:").unwrap();
+            stream
+        })
+        .collect();
+    let status = block_on(async { stage.request(Method::GET, "studies").send().await.unwrap().status() });
+    assert!(status.is_success(), "{status}");
+    // Their time is limited: each is closed by the gateway.
+    for mut stream in slow {
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        let mut answer = Vec::new();
+        // Closed, with or without a word (408).
+        drop(stream.read_to_end(&mut answer));
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{answer:?}");
+    }
+}
+
+#[test]
+fn oversized_headers_are_refused() {
+    let stage = Stage::new();
+    let long = "x".repeat(1 << 20);
+    let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
+    // It may be cut off before all of it is written.
+    drop(write!(stream, "GET /my%20store/studies HTTP/1.1\r\nX-Long: {long}\r\n\r\n"));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"),
+        "{:?}",
+        String::from_utf8_lossy(&answer)
+    );
+    assert_eq!(of_store(&stage).len(), 0);
+}

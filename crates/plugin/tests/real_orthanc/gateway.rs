@@ -1,0 +1,40 @@
+//! `"Gateway": true`: the DICOMweb plugin talks to us, and we to Google.
+
+use std::net::TcpListener;
+
+use google_emulator::Route;
+use orthanc_testbed::{Builder, Orthanc, Release};
+use serde_json::{Value, json};
+
+use crate::stage::{Scene, Stage};
+
+mod way;
+
+/// Orthanc with the account `g`, not yet started.
+pub(crate) fn orthanc(scene: &Scene) -> Builder {
+    scene
+        .orthanc(&json!({"g": scene.service_account()}))
+        .configuration(&json!({"GoogleCloudPlatform": {"Gateway": true}}))
+}
+
+/// Started and ready.
+pub(crate) fn ready() -> Stage {
+    let scene = Scene::new();
+    let orthanc = orthanc(&scene);
+    let stage = scene.start(orthanc);
+    stage.wait_until_ready("g");
+    stage
+}
+
+/// What the DICOMweb plugin holds of the account.
+pub(crate) fn server(orthanc: &Orthanc) -> Value {
+    let expanded = orthanc.get("/dicom-web/servers?expand").unwrap().json().unwrap();
+    expanded["g"].clone()
+}
+
+/// The gateway's port.
+pub(crate) fn port(stage: &Stage) -> u16 {
+    let url = server(&stage.orthanc)["Url"].as_str().unwrap().to_owned();
+    let port = url.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.split('/').next());
+    port.unwrap_or_else(|| panic!("{url} is not the gateway's")).parse().unwrap()
+}
