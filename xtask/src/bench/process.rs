@@ -58,6 +58,31 @@ impl Sample {
     }
 }
 
+/// What the whole process has had of the processors since its start, threads that have ended included.
+pub(super) fn cpu(pid: u32) -> Result<Duration> {
+    /// `USER_HZ`, which is 100 on every architecture that Debian has (proc(5)).
+    const TICKS_A_SECOND: u64 = 100;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .with_context(|| format!("cannot look at process {pid}"))?;
+    // The name in parentheses may hold anything; behind it come the fields from the third on: 14 and 15 are wanted.
+    let (_, fields) = stat.rsplit_once(") ").context("/proc has lost its form")?;
+    let ticks: u64 = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 1000 / TICKS_A_SECOND))
+}
+
+/// Lets [`peak`] begin anew.
+pub(super) fn forget_peak(pid: u32) -> Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+        .with_context(|| format!("cannot reset the peak of process {pid}"))
+}
+
+/// The most bytes that the process had in memory since its start or [`forget_peak`] (`VmHWM`).
+pub(super) fn peak(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("cannot look at process {pid}"))?;
+    Ok(1024 * number(&status, "VmHWM:"))
+}
+
 /// The number behind `name` at the beginning of a line; 0 where there is none.
 fn number(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -74,5 +99,16 @@ mod tests {
         assert!(sample.threads > 0 && sample.descriptors > 2, "{sample:?}");
         assert!(sample.resident > sample.anonymous && sample.anonymous > 0, "{sample:?}");
         assert!(sample.switches > 0 && sample.switches_of_plugin == 0, "{sample:?}");
+    }
+
+    #[test]
+    fn the_peak_begins_anew_and_rises() {
+        let own = std::process::id();
+        forget_peak(own).unwrap();
+        let before = peak(own).unwrap();
+        let block = std::hint::black_box(vec![1_u8; 64 << 20]);
+        assert!(peak(own).unwrap() >= before + (32 << 20));
+        drop(block);
+        assert!(cpu(own).unwrap() < Duration::from_secs(3600));
     }
 }

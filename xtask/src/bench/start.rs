@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use anyhow::{Context as _, Result};
 
 use super::{
-    CONFIGURATIONS,
+    CONFIGURATIONS, median,
     process::Sample,
     stage::Stage,
     table::{Row, print},
@@ -60,23 +60,4 @@ pub(super) fn run(runs: u32) -> Result<()> {
     ]);
     println!("The pretend Google works on the same processors: the first line waits for its work too.");
     Ok(())
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    let (low, high) = (figures.len().saturating_sub(1) / 2, middle);
-    let at = |index: usize| figures.get(index).copied().unwrap_or_default();
-    f64::midpoint(at(low), at(high))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians() {
-        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
-        assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
-    }
 }
