@@ -56,6 +56,11 @@ impl CredentialFile {
         Self::read_once(world, option, path).map_err(|unreadable| unreadable.failure)
     }
 
+    /// The file at `path` as it is now, if it can be read.
+    pub(crate) fn glance(world: &dyn World, path: &Path) -> Option<Self> {
+        Self::read_once(world, "", path).ok()
+    }
+
     fn read_once(world: &dyn World, option: &'static str, path: &Path) -> Result<Self, Unreadable> {
         let place = path.display().to_string();
         let content = world.read_file(path).map_err(|error| {

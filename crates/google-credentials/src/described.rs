@@ -50,6 +50,19 @@ impl Described {
         }
     }
 
+    /// What it is, in words.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::ServiceAccount(_) => "service account key".to_owned(),
+            Self::AuthorizedUser(_) => "user".to_owned(),
+            Self::ExternalAccount(account) => account.kind(),
+            Self::ExternalUser(_) => "workforce identity federation (user)".to_owned(),
+            Self::Impersonated(impersonated) => {
+                format!("{}, acting as another service account", impersonated.source.kind())
+            }
+        }
+    }
+
     /// Whom the token stands for, where the file says so.
     pub(crate) fn principal(&self) -> Option<&str> {
         match self {

@@ -71,6 +71,22 @@ impl ExternalAccount {
         })
     }
 
+    /// What it is, in words.
+    pub(crate) fn kind(&self) -> String {
+        let federation = if self.audience.contains("/workforcePools/") {
+            "workforce identity federation"
+        } else {
+            "workload identity federation"
+        };
+        let source = match &self.source {
+            SubjectSource::File { .. } => "file",
+            SubjectSource::Url { .. } => "URL",
+            SubjectSource::Executable(_) => "program",
+            SubjectSource::Aws(_) => "AWS",
+        };
+        format!("{federation} ({source})")
+    }
+
     /// Whom the token stands for.
     pub(crate) fn principal(&self) -> &str {
         self.impersonation_url.as_deref().map_or(&self.audience, target_of)

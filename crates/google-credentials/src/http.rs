@@ -7,7 +7,8 @@ mod request;
 mod response;
 mod settings;
 
-pub(crate) use exchange::Http;
+pub(crate) use client::for_one_request;
+pub(crate) use exchange::{Http, exchange};
 pub use kept_alive::{HttpVersion, KeptAlive};
 pub use request::{Body, Field, Method, Request, Way, shown_url};
 pub use response::Response;

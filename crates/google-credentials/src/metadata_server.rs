@@ -32,6 +32,19 @@ pub(crate) async fn token(
     token::read_answer(&url, &response, sent_at)
 }
 
+/// The e-mail address of this machine's default service account; `None` where that is not told.
+pub(crate) async fn email(asking: &Asking<'_>) -> Option<String> {
+    let url = format!("{}instance/service-accounts/default/email", root(asking.world));
+    let request = Request::new(Method::Get, &url).header(FLAVOR.0, FLAVOR.1).to_metadata_server();
+    let response = asking.send(&request).await.ok()?;
+    let ours = response.status == 200 && response.header("metadata-flavor") == Some(FLAVOR.1);
+    let email = String::from_utf8(response.body).ok().filter(|_| ours)?;
+    let email = email.trim();
+    // On Kubernetes it may be a workload identity pool, `project.svc.id.goog`.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._@:".contains(c);
+    (!email.is_empty() && email.chars().all(plain)).then(|| email.to_owned())
+}
+
 fn check(url: &str, response: &Response, service_account: Option<&str>) -> Result<(), Failure> {
     if response.header("metadata-flavor") != Some(FLAVOR.1) {
         let cause =

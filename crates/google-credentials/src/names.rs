@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     str::FromStr,
     sync::{Mutex, PoisonError},
 };
@@ -16,6 +16,8 @@ use hickory_resolver::{
     proto::rr::Name as DomainName, system_conf::parse_resolv_conf,
 };
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::{TransportError, TransportErrorKind, transport};
 
 /// What the machine's configuration says about name servers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -51,6 +53,17 @@ impl Resolve for Names {
 }
 
 impl Names {
+    /// The addresses of a host, for people.
+    pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, TransportError> {
+        let unknown = |error: &dyn std::error::Error| TransportError {
+            kind: TransportErrorKind::Name,
+            cause: transport::of_dns(&error.to_string()),
+        };
+        let resolver = self.resolver().map_err(|error| unknown(&*error))?;
+        let found = resolver.lookup_ip(host).await.map_err(|error| unknown(&error))?;
+        Ok(found.iter().collect())
+    }
+
     fn resolver(&self) -> Result<TokioResolver, Box<dyn std::error::Error + Send + Sync>> {
         let configuration = Configuration {
             resolv_conf: usable(&fs::read_to_string(RESOLV_CONF).unwrap_or_default()),

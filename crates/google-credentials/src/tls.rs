@@ -24,13 +24,22 @@ use crate::{
 /// The CA file is parsed once and its result shared by every account: with Debian's bundle of 144 certificates this is
 /// the dearest part of asking for a token.
 pub(crate) fn client_config(settings: &HttpSettings) -> Result<ClientConfig, TransportError> {
+    config_of(verifier(settings)?)
+}
+
+/// Who decides whether a server is trusted, as `settings` want it.
+pub(crate) fn verifier(settings: &HttpSettings) -> Result<Arc<dyn ServerCertVerifier>, TransportError> {
     let provider = Arc::new(ring::default_provider());
     let trust = match settings.verify_peers {
         PeerVerification::Off => Trust::Anybody,
         PeerVerification::Required => trust(settings, &provider)?,
     };
-    let verifier = Arc::new(Verifier { trust, provider: Arc::clone(&provider) });
-    Ok(ClientConfig::builder_with_provider(provider)
+    Ok(Arc::new(Verifier { trust, provider }))
+}
+
+/// The client's side of TLS, with this one to decide.
+pub(crate) fn config_of(verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, TransportError> {
+    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(error.to_string(), TRY_AGAIN))?
         .dangerous()

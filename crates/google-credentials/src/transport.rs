@@ -71,15 +71,7 @@ impl From<&reqwest::Error> for TransportError {
             let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
             (Kind::Proxy, format!("the proxy cannot be reached ({why})"))
         } else if whole.contains("dns error") {
-            let cause = if whole.contains("no records found") {
-                "DNS knows no address of that name".to_owned()
-            } else {
-                format!(
-                    "DNS does not tell the address of that name ({})",
-                    texts.last().map_or("", String::as_str)
-                )
-            };
-            (Kind::Name, cause)
+            (Kind::Name, of_dns(texts.last().map_or("", String::as_str)))
         } else if error.is_connect() {
             let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
             (Kind::Connection, format!("no connection ({why})"))
@@ -88,6 +80,15 @@ impl From<&reqwest::Error> for TransportError {
             (Kind::Interrupted, format!("the connection broke off before the whole answer was there{why}"))
         };
         Self { kind, cause }
+    }
+}
+
+/// Why a name has no address, from the resolver's words.
+pub(crate) fn of_dns(why: &str) -> String {
+    if why.to_lowercase().contains("no records found") {
+        "DNS knows no address of that name".to_owned()
+    } else {
+        format!("DNS does not tell the address of that name ({why})")
     }
 }
 

@@ -1,27 +1,31 @@
 //! What every client has in common: whom it trusts, where names lead, which proxy, and that it is not led elsewhere.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use reqwest::{ClientBuilder, NoProxy, header::HeaderValue, redirect};
+use reqwest::{ClientBuilder, NoProxy, dns::Resolve, header::HeaderValue, redirect};
 use rustls::ClientConfig;
 
 use super::HttpSettings;
 use crate::{Secret, TransportError, TransportErrorKind, names::Names, tls};
 
 /// For token requests, which come once an hour: a connection kept that long is closed by the other side.
-pub(super) fn for_one_request(settings: &HttpSettings) -> Result<reqwest::Client, TransportError> {
-    let builder = through_proxy(base(tls::client_config(settings)?), settings)?;
+pub(crate) fn for_one_request(
+    settings: &HttpSettings,
+    tls: ClientConfig,
+    names: impl Resolve + 'static,
+) -> Result<reqwest::Client, TransportError> {
+    let builder = through_proxy(base(tls, names), settings)?;
     built(builder.http1_only().pool_max_idle_per_host(0))
 }
 
 /// For the metadata server, which speaks HTTP alone: this trusts nobody, needs no CA file, and knows no proxy.
 pub(super) fn direct() -> Result<reqwest::Client, TransportError> {
-    built(base(tls::no_servers()?).no_proxy().http1_only().pool_max_idle_per_host(0))
+    built(base(tls::no_servers()?, Names::default()).no_proxy().http1_only().pool_max_idle_per_host(0))
 }
 
-pub(super) fn base(tls: ClientConfig) -> ClientBuilder {
+pub(super) fn base(tls: ClientConfig, names: impl Resolve + 'static) -> ClientBuilder {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .dns_resolver(Names::default())
+        .dns_resolver(names)
         // Neither a token endpoint (RFC 6749 section 3.2) nor a DICOM store redirects; what does is a portal that wants
         // the credential.
         .redirect(redirect::Policy::none())

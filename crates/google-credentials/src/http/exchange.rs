@@ -1,6 +1,7 @@
 //! Token requests: one at a time, each over a connection of its own, within a time limit, and read whole.
 
 use std::{
+    net::SocketAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -13,7 +14,9 @@ use super::{
     response::{KEPT_HEADERS, shown_headers},
     shown_url,
 };
-use crate::{TransportError, TransportErrorKind, gate::Gates, strike_out::strike_out_answer};
+use crate::{
+    TransportError, TransportErrorKind, gate::Gates, names::Names, strike_out::strike_out_answer, tls,
+};
 
 /// A token answer is about 1 kB; what is larger comes from somewhere else.
 const LARGEST_BODY: usize = 1 << 20;
@@ -76,42 +79,7 @@ impl Http {
 
     async fn exchange(&self, request: &Request) -> Result<Response, TransportError> {
         let client = self.client(request.way)?;
-        let mut sending = client.request(request.method.into(), &request.url);
-        for (name, value) in &request.headers {
-            let mut field = HeaderValue::from_str(value.expose()).map_err(|_| TransportError {
-                kind: TransportErrorKind::Address,
-                cause: format!("the value of the header {name} cannot be sent"),
-            })?;
-            field.set_sensitive(matches!(value, Field::Secret(_)));
-            sending = sending.header(name, field);
-        }
-        sending = match &request.body {
-            Body::Empty if matches!(request.method, Method::Get | Method::Delete) => sending,
-            Body::Empty => sending.header("Content-Length", "0"),
-            Body::Form(fields) => {
-                sending.header("Content-Type", "application/x-www-form-urlencoded").body(encoded(fields))
-            }
-            Body::Json(body) => sending.header("Content-Type", "application/json").body(body.to_string()),
-        };
-        let mut answer = sending.send().await.map_err(|error| TransportError::from(&error))?;
-        let headers = KEPT_HEADERS
-            .into_iter()
-            .filter_map(|name| {
-                let value = answer.headers().get(name)?;
-                Some((name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
-            })
-            .collect();
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| TransportError::from(&error))? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LARGEST_BODY {
-                return Err(TransportError {
-                    kind: TransportErrorKind::Interrupted,
-                    cause: "the answer is larger than 1 MiB, which no token is".to_owned(),
-                });
-            }
-        }
-        Ok(Response { status: answer.status().as_u16(), headers, body, sent: request.secrets() })
+        exchange(&client, request).await.map(|(_, answer)| answer)
     }
 
     fn client(&self, way: Way) -> Result<reqwest::Client, TransportError> {
@@ -124,10 +92,59 @@ impl Http {
             return Ok(client.clone());
         }
         let client = match way {
-            Way::Usual => client::for_one_request(&self.settings)?,
+            Way::Usual => client::for_one_request(
+                &self.settings,
+                tls::client_config(&self.settings)?,
+                Names::default(),
+            )?,
             Way::MetadataServer => client::direct()?,
         };
         *made = Some(client.clone());
         Ok(client)
     }
+}
+
+/// Sends a request and reads its answer whole; with the address that it came from.
+pub(crate) async fn exchange(
+    client: &reqwest::Client,
+    request: &Request,
+) -> Result<(Option<SocketAddr>, Response), TransportError> {
+    let mut sending = client.request(request.method.into(), &request.url);
+    for (name, value) in &request.headers {
+        let mut field = HeaderValue::from_str(value.expose()).map_err(|_| TransportError {
+            kind: TransportErrorKind::Address,
+            cause: format!("the value of the header {name} cannot be sent"),
+        })?;
+        field.set_sensitive(matches!(value, Field::Secret(_)));
+        sending = sending.header(name, field);
+    }
+    sending = match &request.body {
+        Body::Empty if matches!(request.method, Method::Get | Method::Delete) => sending,
+        Body::Empty => sending.header("Content-Length", "0"),
+        Body::Form(fields) => {
+            sending.header("Content-Type", "application/x-www-form-urlencoded").body(encoded(fields))
+        }
+        Body::Json(body) => sending.header("Content-Type", "application/json").body(body.to_string()),
+    };
+    let mut answer = sending.send().await.map_err(|error| TransportError::from(&error))?;
+    let address = answer.remote_addr();
+    let headers = KEPT_HEADERS
+        .into_iter()
+        .filter_map(|name| {
+            let value = answer.headers().get(name)?;
+            Some((name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        })
+        .collect();
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| TransportError::from(&error))? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LARGEST_BODY {
+            return Err(TransportError {
+                kind: TransportErrorKind::Interrupted,
+                cause: "the answer is larger than 1 MiB, which no token is".to_owned(),
+            });
+        }
+    }
+    let status = answer.status().as_u16();
+    Ok((address, Response { status, headers, body, sent: request.secrets() }))
 }

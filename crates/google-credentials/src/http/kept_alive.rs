@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{HttpSettings, client};
-use crate::{TransportError, tls};
+use crate::{TransportError, names::Names, tls};
 
 /// An idle connection is kept this long: a study follows the one before within minutes, and Google closes after four.
 const IDLE: Duration = Duration::from_secs(90);
@@ -53,7 +53,7 @@ impl HttpSettings {
             HttpVersion::One => vec![b"http/1.1".to_vec()],
             HttpVersion::Two => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         };
-        let builder = client::through_proxy(client::base(tls), self)?
+        let builder = client::through_proxy(client::base(tls, Names::default()), self)?
             .pool_max_idle_per_host(usize::MAX)
             .pool_idle_timeout(IDLE)
             .connect_timeout(CONNECT_TIMEOUT)

@@ -10,6 +10,8 @@ mod application_default;
 #[path = "differential/comparison.rs"]
 mod comparison;
 #[cfg(test)]
+mod description;
+#[cfg(test)]
 mod differential;
 #[cfg(test)]
 mod every_source;
@@ -26,6 +28,8 @@ mod kept_alive;
 mod metadata_server;
 #[cfg(test)]
 mod options;
+#[cfg(test)]
+mod probe;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

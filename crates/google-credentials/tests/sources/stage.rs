@@ -9,8 +9,8 @@ use std::{
 };
 
 use google_credentials::{
-    BoxFuture, Command, CommandOutput, Credential, Failure, FileContent, Grant, HttpSettings, Method,
-    Outside, PeerVerification, Proxy, Request, Response, Source, TransportError, Verbosity, World,
+    BoxFuture, Command, CommandOutput, Credential, Description, Failure, FileContent, Grant, HttpSettings,
+    Method, Outside, PeerVerification, Proxy, Request, Response, Source, TransportError, Verbosity, World,
 };
 use google_emulator::{CredentialFile, Emulator, Route, SeenRequest, SubjectForm};
 use orthanc_testbed::assert_no_secret;
@@ -123,6 +123,14 @@ impl Stage {
         self.said.add(format!("{source:?}"));
         self.assert_nothing_leaked();
         outcome
+    }
+
+    /// The source in words, as far as it says so itself and fully.
+    pub(crate) fn described(&self, source: &Source) -> (Description, Description) {
+        let said = (source.described(&self.world), self.block_on(source.described_fully(&self.world)));
+        self.said.add(format!("{said:?}"));
+        self.assert_nothing_leaked();
+        said
     }
 
     /// Asks once and is given a token that opens the store; with the requests that this took, each answered with 200.
