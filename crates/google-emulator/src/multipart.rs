@@ -1,6 +1,7 @@
-//! A multipart body taken apart while it arrives (RFC 2046 section 5.1.1), never holding more than one chunk of it.
+//! A multipart body taken apart while it arrives (RFC 2046 section 5.1.1), never holding more than one chunk of it, nor copying
+//! any but those that end in the middle of a boundary or header.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use memchr::memmem::Finder;
 
@@ -34,7 +35,7 @@ pub(crate) enum Malformed {
 /// Cuts a stream of bytes at its boundary.
 pub(crate) struct Cutter<S> {
     body: S,
-    buffer: BytesMut,
+    buffer: Bytes,
     /// CRLF, two hyphens, and the boundary itself.
     delimiter: Finder<'static>,
     state: State,
@@ -57,7 +58,7 @@ where
     pub(crate) fn new(body: S, boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}");
         // The first delimiter may stand at the very beginning, without a line's end before it.
-        let buffer = BytesMut::from(&b"\r\n"[..]);
+        let buffer = Bytes::from_static(b"\r\n");
         Self {
             body,
             buffer,
@@ -99,16 +100,15 @@ where
                 State::Data => {
                     if let Some(position) = self.delimiter.find(&self.buffer) {
                         if position > 0 {
-                            return Ok(Some(Piece::Data(self.buffer.split_to(position).freeze())));
+                            return Ok(Some(Piece::Data(self.buffer.split_to(position))));
                         }
                         self.buffer.advance(self.delimiter.needle().len());
                         self.state = State::Delimited;
                         return Ok(Some(Piece::End));
                     }
-                    // Only what may be the beginning of a delimiter waits for the next chunk.
                     let certain = self.certain();
                     if certain > 0 {
-                        return Ok(Some(Piece::Data(self.buffer.split_to(certain).freeze())));
+                        return Ok(Some(Piece::Data(self.buffer.split_to(certain))));
                     }
                     self.more().await?;
                 }
@@ -117,9 +117,13 @@ where
         }
     }
 
-    /// How many bytes of the buffer cannot be the beginning of a delimiter.
+    /// How many bytes of the buffer, which holds no delimiter, are not the beginning of one.
     fn certain(&self) -> usize {
-        self.buffer.len().saturating_sub(self.delimiter.needle().len() - 1)
+        let delimiter = self.delimiter.needle();
+        let from = self.buffer.len().saturating_sub(delimiter.len() - 1);
+        let tail = self.buffer.get(from..).unwrap_or_default();
+        let begins = |at: &usize| delimiter.starts_with(tail.get(*at..).unwrap_or_default());
+        memchr::memchr_iter(b'\r', tail).find(begins).map_or(self.buffer.len(), |at| from + at)
     }
 
     /// White space after a boundary is allowed (RFC 2046: transport padding), then the line ends.
@@ -162,8 +166,8 @@ where
 
     async fn more(&mut self) -> Result<(), Malformed> {
         match self.body.next().await {
-            Some(Ok(chunk)) if self.buffer.is_empty() => self.buffer = BytesMut::from(chunk),
-            Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
+            Some(Ok(chunk)) if self.buffer.is_empty() => self.buffer = chunk,
+            Some(Ok(chunk)) => self.buffer = [self.buffer.as_ref(), &chunk].concat().into(),
             Some(Err(_)) => return Err(Malformed::Broken),
             None => return Err(Malformed::Truncated),
         }
@@ -211,6 +215,7 @@ mod tests {
     fn what_is_not_multipart_is_refused() {
         for (body, expected) in [
             (&b""[..], Malformed::Truncated),
+            (b"--B\r\n\r\ndata\r", Malformed::Truncated),
             (b"no boundary", Malformed::Truncated),
             (b"--B\r\n\r\ndata", Malformed::Truncated),
             (b"--B\r\n\r\ndata\r\n--B", Malformed::Truncated),

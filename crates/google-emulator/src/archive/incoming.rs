@@ -17,8 +17,8 @@ const PIECE: usize = 1024 * 1024;
 /// The first piece of an instance is as long as a small one needs; each is twice the last.
 const FIRST_PIECE: usize = 64 * 1024;
 
-/// Where [`Keep`] forgets the instance, its UIDs must stand in so many bytes of it.
-const LONGEST_HEAD: usize = 256 * 1024;
+/// What [`Keep`] forgets must have its UIDs in so many bytes from its beginning.
+const LONGEST_HEAD: usize = 64 * 1024;
 
 /// An instance on its way into the archive. A file of it disappears with it unless the archive took that.
 pub(crate) struct Incoming {
@@ -91,7 +91,8 @@ impl Incoming {
                 }
             }
             Place::Nowhere => {
-                let room = LONGEST_HEAD.saturating_sub(self.pending.len());
+                self.pending.reserve(LONGEST_HEAD - self.pending.len());
+                let room = LONGEST_HEAD - self.pending.len();
                 self.pending.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
             }
         }
