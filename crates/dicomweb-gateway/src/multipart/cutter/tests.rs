@@ -85,6 +85,37 @@ fn bare_line_feeds_are_line_ends_where_the_first_delimiter_has_one() {
 }
 
 #[test]
+fn a_header_may_be_folded_and_repeat_a_field() {
+    let body =
+        b"--B\r\nContent-Type:application/dicom;\r\n\t transfer-syntax=*\r\nA : 1 \r\na: 2\r\n\r\n\r\n--B--";
+    let fields = [("a", "1"), ("a", "2"), ("content-type", "application/dicom; transfer-syntax=*")];
+    for size in 1..body.len() {
+        let (parts, _) = cut(b"B", chunks(body, size));
+        assert_eq!(parts[0].0, fields.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+    }
+}
+
+#[test]
+fn padding_is_held_back_up_to_a_bound() {
+    for (padding, delimits) in [(LONGEST_PADDING, true), (LONGEST_PADDING + 1, false)] {
+        let inner = [b"\r\n--B", &b" ".repeat(padding)[..], b"\r\n"].concat();
+        let body = [b"--B\r\n\r\none", &inner[..], b"\r\n--B--"].concat();
+        let data = [b"one", &inner[..]].concat();
+        if delimits {
+            check(&body, &[b"one", b""], Ok(()));
+        } else {
+            check(&body, &[&data], Ok(()));
+        }
+    }
+    let mut cutter = Cutter::new(b"B");
+    for chunk in chunks(&[b"--B\r\n\r\none\r\n--B", &b" ".repeat(100_000)[..]].concat(), 100) {
+        cutter.feed(chunk);
+        while cutter.next().unwrap().is_some() {}
+        assert!(cutter.held() <= LONGEST_PADDING + b"\r\n--B".len());
+    }
+}
+
+#[test]
 fn what_is_malformed_is_told() {
     check(b"", &[], Err(Malformed::Truncated));
     check(b"no delimiter", &[], Err(Malformed::Truncated));
