@@ -1,5 +1,8 @@
 //! The program as a person runs it.
 
+#[cfg(test)]
+mod support;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
@@ -24,6 +27,8 @@ impl Drop for Program {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::{EXPLICIT_LITTLE, made, multipart, until};
+    use serde_json::json;
 
     fn program(arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_google-emulator"));
@@ -78,6 +83,66 @@ mod tests {
         assert!(!program(&["--store", "nonsense"]).output().unwrap().status.success());
         assert!(!program(&["--keep", "nonsense"]).output().unwrap().status.success());
         assert!(!program(&["--nonsense"]).output().unwrap().status.success());
+    }
+
+    /// A client that needs no TLS.
+    fn plain() -> reqwest::blocking::Client {
+        // Another test of this process may have installed it.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        reqwest::blocking::Client::builder().no_proxy().build().unwrap()
+    }
+
+    #[test]
+    fn killed_in_the_middle_of_a_store_it_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let data = data.to_str().unwrap();
+        let (mut first, told) = start(&["--data", data]);
+        let root = value(&told, "HTTP").to_owned();
+        let port = root.rsplit(':').next().unwrap().to_owned();
+        let store = value(&told, "DICOMweb").split_once("/v1/").unwrap().1;
+        let url = format!("{root}/v1/{store}/studies");
+        let client = plain();
+        let asked = json!({ "scope": google_emulator::CLOUD_PLATFORM, "lifetime_seconds": 600 });
+        let request = client.post(format!("{root}/emulator/tokens")).body(asked.to_string());
+        let answer: serde_json::Value = request.send().unwrap().json().unwrap();
+        let token = answer["access_token"].as_str().unwrap().to_owned();
+        let [whole, cut] = [1, 2].map(|number| made(1, 1, number));
+        let kind = "multipart/related; type=\"application/dicom\"; boundary=BOUNDARY";
+        let body = multipart(&[whole, cut].map(|instance| instance.file(EXPLICIT_LITTLE)));
+        let (arrived, rest) = body.split_at(body.len() - 50);
+
+        // The second instance is not yet complete when the end comes.
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let held = std::io::Cursor::new(arrived.to_vec()).chain(Held(receiver));
+        let request = client.post(&url).bearer_auth(&token).header("Content-Type", kind);
+        let request = request.body(reqwest::blocking::Body::new(held));
+        let storing = std::thread::spawn(move || request.send().is_err());
+        let listed = format!("{root}/emulator/instances");
+        let stored = || -> Vec<serde_json::Value> { client.get(&listed).send().unwrap().json().unwrap() };
+        until(|| stored().len() == 1);
+        first.child.kill().unwrap();
+        first.child.wait().unwrap();
+        drop(sender);
+        assert!(storing.join().unwrap(), "no answer");
+
+        let (_second, _) = start(&["--data", data, "--http-port", &port]);
+        assert_eq!(stored().len(), 1);
+        assert_eq!(std::fs::read_dir(folder.path().join("data/incoming")).unwrap().count(), 0);
+        let again = client.post(&url).bearer_auth(&token).header("Content-Type", kind);
+        let again = again.body([arrived, rest].concat()).send().unwrap();
+        assert_eq!(again.status(), 200, "the token is still good, and the first instance identical");
+        assert_eq!(stored().len(), 2);
+    }
+
+    /// Gives nothing, and ends when the sender is gone.
+    struct Held(std::sync::mpsc::Receiver<()>);
+
+    impl Read for Held {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            assert!(self.0.recv().is_err(), "nothing is ever sent");
+            Err(std::io::ErrorKind::ConnectionAborted.into())
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{
     query::{Include, Query, vr},
 };
 use crate::{
-    archive::{Instance, StoreName},
+    archive::{INDEXED, Instance, StoreName},
     google_error::GoogleError,
     media_type::accepted,
     settings::EmptySearch,
@@ -96,7 +96,7 @@ fn result(
     let mut attributes = Map::new();
     match include {
         Include::Tags(tags) => {
-            let beyond_index = tags.iter().any(|tag| !instance.attributes.contains_key(tag));
+            let beyond_index = tags.iter().any(|tag| !INDEXED.contains(&tag.as_str()));
             let all = if beyond_index { Some(whole(instance)?) } else { None };
             let source = all.as_ref().unwrap_or(&instance.attributes);
             for tag in wanted.iter().chain(tags) {
