@@ -1,6 +1,6 @@
 //! The command line. Help, manual pages and completions come from it.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -20,6 +20,7 @@ pub(crate) struct Program {
 pub(crate) enum Command {
     Check(CheckOptions),
     Token(TokenOptions),
+    Gateway(GatewayOptions),
     /// Start a strict pretend Google, for tests and demonstrations
     #[command(after_help = google_emulator::program::examples("orthanc-gcp emulator"))]
     Emulator(google_emulator::program::Arguments),
@@ -76,6 +77,57 @@ pub(crate) struct TokenOptions {
     #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
     pub(crate) config: Vec<PathBuf>,
 }
+
+/// Serve DICOM stores to any DICOMweb client, without Orthanc
+///
+/// Each account is a DICOMweb root at ADDRESS/NAME/: requests to it are sent on to Google with the account's token, in
+/// parallel and again where they fail. `GET /health` answers `ok` while it serves. SIGTERM and Ctrl-C let what is under way
+/// end; the second one does not.
+#[derive(Args, Debug)]
+#[command(after_help = GATEWAY_EXAMPLES)]
+pub(crate) struct GatewayOptions {
+    /// The file or folder that Orthanc is started with; may be repeated
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
+    pub(crate) config: Vec<PathBuf>,
+
+    /// Where to listen; anything but this machine's own address wants a secret
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8043")]
+    pub(crate) listen: SocketAddr,
+
+    /// Serve this account alone; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Vec<String>,
+
+    /// A file with the word that clients have to send as `Authorization: Bearer WORD`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) secret_file: Option<PathBuf>,
+
+    /// Serve everybody who can connect: something in front of it decides who may
+    #[arg(long, conflicts_with = "secret_file")]
+    pub(crate) without_secret: bool,
+
+    /// Let web pages of this origin ask, such as `https://viewer.example`; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<String>,
+
+    /// Say more: each request and each renewal
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+impl GatewayOptions {
+    /// What is worth a line.
+    pub(crate) fn level(&self) -> tracing::Level {
+        if self.verbose { tracing::Level::DEBUG } else { tracing::Level::INFO }
+    }
+}
+
+const GATEWAY_EXAMPLES: &str = "\
+Examples:
+  orthanc-gcp gateway --config /etc/orthanc/
+      http://127.0.0.1:8043/hospital/studies and so on, for programs on this machine.
+  orthanc-gcp gateway --config orthanc.json --allow-origin http://localhost:3000
+      For OHIF in a browser on this machine.";
 
 /// Where Debian's package keeps it.
 const DEFAULT_PATH: &str = "/etc/orthanc";

@@ -1,5 +1,5 @@
 //! `orthanc-gcp`, the program beside the plugin: it says what is wrong with a configuration and its accounts, prints a
-//! token, and starts the pretend Google.
+//! token, serves the gateway without Orthanc, and starts the pretend Google.
 //!
 //! Its exit code is 0 where all is well, 1 where something is wrong with what was asked about, and 2 where the program itself
 //! could not do its work: options it does not know, or a configuration that cannot be read.
@@ -8,6 +8,7 @@
 mod arguments;
 mod check;
 mod files;
+mod gateway;
 mod json;
 mod manual;
 mod reading;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
     let outcome = match Program::parse().command {
         Command::Check(options) => check::run(&options),
         Command::Token(options) => token::run(&options),
+        Command::Gateway(options) => gateway::run(&options),
         Command::Emulator(arguments) => {
             google_emulator::program::run(arguments).map(|()| End::Well).map_err(Error::Emulator)
         }

@@ -70,6 +70,11 @@ impl Account {
         format!("Account \"{}\"", self.name)
     }
 
+    /// The name as a segment of a path (RFC 3986 section 3.3).
+    pub fn encoded_name(&self) -> String {
+        url::form_urlencoded::byte_serialize(self.name.as_bytes()).collect::<String>().replace('+', "%20")
+    }
+
     /// Where it stands in the configuration.
     pub fn option_path(&self) -> String {
         path(&self.name).to_string()

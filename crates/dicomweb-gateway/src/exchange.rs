@@ -142,6 +142,12 @@ impl<'a> Attempts<'a> {
         self.again(Refusal::of_transport(&url, error), Failed::Transport(error.kind)).await
     }
 
+    /// Bytes of an answer came that had not come before: patience begins anew.
+    pub(crate) fn progressed(&mut self) {
+        self.began = self.shared.world.now();
+        self.made = 0;
+    }
+
     /// The good answer, read whole.
     ///
     /// # Errors

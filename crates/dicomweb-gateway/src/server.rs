@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
@@ -13,7 +13,14 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutStream;
 
-use crate::{body::ResponseBody, dispatch, gateway::Shared, path, refusal::Refusal, store::Store};
+use crate::{
+    body::{self, ResponseBody},
+    dispatch,
+    gateway::Shared,
+    origin, path,
+    refusal::Refusal,
+    store::Store,
+};
 
 /// Connections served at once; more wait. Each takes some 10 kB before it has shown a secret.
 const CONNECTIONS: usize = 256;
@@ -87,31 +94,50 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, mut stopped: watch::
     }
 }
 
-/// Answers a request, if whoever sent it may ask.
+/// Answers a request, and lets the page that it may come from read the answer.
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let allowed = &shared.settings.allowed_origins;
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let mut response = match origin::preflight(&request, allowed) {
+        Some(response) => response,
+        None => if_permitted(shared, request).await,
+    };
+    origin::let_read(origin, &mut response, allowed);
+    response
+}
+
+/// Answers a request, if whoever sent it may ask.
+async fn if_permitted(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<ResponseBody> {
     let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
     if target == HEALTH && request.method() == Method::GET {
-        return Response::new(crate::body::whole("ok\n"));
+        return Response::new(body::whole("ok\n"));
     }
     let target = match path::take_apart(&target) {
         Ok(target) => target,
         Err(outside) => {
-            tracing::warn!("the gateway refuses a request that would leave its account: {outside}");
+            tracing::warn!("the gateway refuses a request that would leave its account: {outside}; see what sends it");
             let remedy = "ask for a path below the account's DICOMweb root, as PS3.18 section 10 has them";
             return Refusal::own(StatusCode::BAD_REQUEST, &outside.to_string(), remedy).into_response();
         }
     };
     let Some(store) = permitted(shared, &target.account, request.headers()) else {
         tracing::warn!(
-            "the gateway refuses a request without the account's secret; only the DICOMweb plugin of this Orthanc has it"
+            "the gateway refuses a request without the account's secret; see what sends it: only the DICOMweb plugin of this Orthanc has it"
         );
         let cause = "the request does not have the account's secret, or there is no such account";
-        let mut refusal =
-            Refusal::own(StatusCode::UNAUTHORIZED, cause, "send it as `Authorization: Bearer …`")
-                .into_response();
-        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+        let remedy = "send it as `Authorization: Bearer …`";
+        let mut refusal = Refusal::own(StatusCode::UNAUTHORIZED, cause, remedy).into_response();
+        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return refusal;
     };
+    let (headers, allowed) = (request.headers(), &shared.settings.allowed_origins);
+    if origin::is_foreign(headers, allowed)
+        || (store.secret.is_none() && !origin::is_for_this_machine(headers) && !shared.settings.serves_others)
+    {
+        let cause = "the request comes from a web page that may not ask, or to a name that is not this machine's";
+        let remedy = "allow the page's origin, or use the address on which the gateway listens";
+        return Refusal::own(StatusCode::FORBIDDEN, cause, remedy).into_response();
+    }
     dispatch::answer(shared, store, &target, request).await
 }
 
@@ -123,7 +149,7 @@ const HEALTH: &str = "/health";
 /// All of them are compared, each in the same time whatever is sent, so that neither a secret nor the name of an account
 /// can be found out by measuring.
 fn permitted<'a>(shared: &'a Shared, account: &str, headers: &HeaderMap) -> Option<&'a Store> {
-    let sent = headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let sent = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let sent = sent.strip_prefix(b"Bearer ").unwrap_or_default();
     let mut permitted = None;
     for store in &shared.stores {

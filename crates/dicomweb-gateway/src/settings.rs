@@ -23,6 +23,10 @@ pub struct Settings {
     pub patience: Duration,
     /// The same for requests that somebody waits for in front of a screen: searches, single instances, deletions.
     pub patience_of_requests: Duration,
+    /// The origins of web pages (`https://viewer.example`) that may ask; a browser's request from any other is refused.
+    pub allowed_origins: Vec<String>,
+    /// Requests without a secret may come to any name that leads here, and not only to this machine's own.
+    pub serves_others: bool,
 }
 
 impl Settings {
@@ -41,6 +45,9 @@ impl Settings {
             inactivity: Duration::from_secs(60),
             patience: Duration::from_secs(300),
             patience_of_requests: Duration::from_secs(30),
+            // The DICOMweb plugin is no page.
+            allowed_origins: Vec::new(),
+            serves_others: false,
         }
     }
 }

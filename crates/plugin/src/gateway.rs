@@ -6,7 +6,6 @@ use dicomweb_gateway::{Gateway, Settings, Store};
 use google_credentials::{HttpSettings, Secret, TokenHandle, World};
 use orthanc_gcp_configuration::Account;
 use orthanc_sdk::{Host, Version};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::oneshot;
 
@@ -88,9 +87,8 @@ fn try_begin(
             continue;
         }
         let secret = secret()?;
-        let name = utf8_percent_encode(&account.name, NON_ALPHANUMERIC);
         transports.push(Transport::Gateway {
-            url: format!("http://127.0.0.1:{port}/{name}/"),
+            url: format!("http://127.0.0.1:{port}/{}/", account.encoded_name()),
             secret: secret.clone(),
             timeout: account.own_timeout.unwrap_or(without_limit),
         });

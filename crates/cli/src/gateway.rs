@@ -1,0 +1,162 @@
+//! `orthanc-gcp gateway`: the gateway without Orthanc, for any DICOMweb client.
+
+use std::{
+    fs,
+    io::{self, Write},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use dicomweb_gateway::{Gateway, Settings, Store};
+use google_credentials::{Keeping, Outside, Secret, World, keep, token_channel, watch_files};
+use orthanc_gcp_configuration::Account;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+    task::JoinSet,
+};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{End, Error, arguments::GatewayOptions, check::line, reading, terminal::Colours};
+
+/// The crates whose lines are meant for people.
+const OURS: [&str; 3] = ["dicomweb_gateway", "google_credentials", "orthanc_gcp"];
+/// A secret that is shorter could be guessed by trying.
+const SHORTEST_SECRET: usize = 16;
+
+/// Serves until it is told to end.
+pub(crate) fn run(options: &GatewayOptions) -> Result<End, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+    // Libraries below ours may say what must not be seen.
+    let ours = Targets::new().with_targets(OURS.map(|ours| (ours, options.level())));
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    tracing_subscriber::registry().with(lines).with(ours).init();
+    let environment = Outside::new(orthanc_gcp_configuration::Configuration::default().http);
+    let reading = reading::read(&options.config, &environment)?;
+    for name in &options.account {
+        reading.expect(name)?;
+    }
+    let mut errors = io::stderr().lock();
+    for mistake in &reading.mistakes {
+        writeln!(errors, "{}", line(mistake, Colours::Off))?;
+    }
+    drop(errors);
+    let wanted = |account: &Account| options.account.is_empty() || options.account.contains(&account.name);
+    let configuration = reading.configuration;
+    let accounts: Vec<Account> = configuration.accounts.into_iter().filter(wanted).collect();
+    if accounts.is_empty() {
+        return Err(Error::Usage("no account can be used; correct what is wrong above".to_owned()));
+    }
+    let secret = secret(options)?;
+    let mut settings = Settings::new(configuration.http.clone());
+    settings.allowed_origins.clone_from(&options.allow_origin);
+    settings.serves_others = options.without_secret;
+    let world: Arc<dyn World> = Arc::new(Outside::new(configuration.http));
+    let served = serve(options.listen, world, settings, accounts, secret.as_ref(), configuration.look_every);
+    runtime.block_on(served)?;
+    Ok(End::Well)
+}
+
+/// What clients have to show; none where only this machine can connect, or where the user wants it so.
+fn secret(options: &GatewayOptions) -> Result<Option<Secret>, Error> {
+    let Some(path) = &options.secret_file else {
+        if options.listen.ip().is_loopback() || options.without_secret {
+            return Ok(None);
+        }
+        return Err(Error::Usage(format!(
+            "whoever can connect to {} could read, change and delete what is in the DICOM stores: write a secret into a file and name it with --secret-file, or listen on 127.0.0.1",
+            options.listen
+        )));
+    };
+    let shown = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| Error::Usage(format!("--secret-file: {shown} cannot be read ({error})")))?;
+    let text = text.trim();
+    if text.len() < SHORTEST_SECRET || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Error::Usage(format!(
+            "--secret-file: {shown} has to hold one word of at least {SHORTEST_SECRET} characters; `openssl rand -hex 32` makes one"
+        )));
+    }
+    Ok(Some(Secret::new(text)))
+}
+
+async fn serve(
+    listen: SocketAddr,
+    world: Arc<dyn World>,
+    settings: Settings,
+    accounts: Vec<Account>,
+    secret: Option<&Secret>,
+    look_every: Duration,
+) -> Result<(), Error> {
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.map_err(|error| {
+        Error::Usage(format!("--listen: {listen} cannot be listened on ({error}); choose another port"))
+    })?;
+    let mut end = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+
+    let mut keepers = JoinSet::new();
+    let mut watched = Vec::new();
+    let mut stores = Vec::new();
+    let at = listener.local_addr().map_err(Error::Runtime)?;
+    for account in accounts {
+        let (sender, tokens) = token_channel(world.now());
+        let with_tokens = account.source.is_some();
+        if let Some(source) = &account.source {
+            let changed = Arc::new(Notify::new());
+            watched.push((source.clone(), Arc::clone(&changed)));
+            let keeping = Keeping {
+                source: source.clone(),
+                look_every,
+                name: account.title(),
+                option_path: account.option_path(),
+                changed,
+            };
+            keepers.spawn(keep(Arc::clone(&world), keeping, sender));
+        }
+        tracing::info!("{}: served at http://{at}/{}/", account.title(), account.encoded_name());
+        stores.push(Store {
+            name: account.name.clone(),
+            secret: secret.cloned(),
+            tokens: with_tokens.then_some(tokens),
+            on_conflict: account.on_conflict,
+            root: Arc::new(move |universe_domain| account.url(universe_domain)),
+        });
+    }
+    keepers.spawn(watch_files(Arc::clone(&world), watched));
+
+    let gateway = Gateway::new(settings, world, stores);
+    let told = async {
+        tokio::select! {
+            _ = end.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let under_way = gateway.transfers_under_way();
+        tracing::info!(
+            "ending when what is under way is done ({under_way} transfers); a second signal ends at once"
+        );
+    };
+    let mut again = signal(SignalKind::terminate()).map_err(Error::Runtime)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(Error::Runtime)?;
+    let served = gateway.serve(listener, told);
+    let at_once = async {
+        tokio::select! {
+            () = twice(&mut again) => {}
+            () = twice(&mut interrupted) => {}
+        }
+    };
+    tokio::select! {
+        () = served => {}
+        () = at_once => {}
+    }
+    keepers.shutdown().await;
+    Ok(())
+}
+
+/// Waits for the second signal of a kind.
+async fn twice(signal: &mut tokio::signal::unix::Signal) {
+    signal.recv().await;
+    signal.recv().await;
+}
