@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use orthanc_testbed::Release;
 use tokio::runtime::Runtime;
 
@@ -64,6 +64,12 @@ pub(super) struct Options {
     /// Which Orthanc: bookworm (the machine's own), trixie or sid
     #[arg(long, value_name = "RELEASE", default_value = "bookworm")]
     orthanc: Release,
+    /// Measure this library of the plugin instead of building it
+    #[arg(long, value_name = "LIBRARY")]
+    plugin: Option<PathBuf>,
+    /// Use this program as the store instead of building it
+    #[arg(long, value_name = "PROGRAM")]
+    emulator: Option<PathBuf>,
     /// The script that makes a far link: `SCRIPT up MS [RATE]` makes a network namespace `far`, reached at 10.99.0.2 over a
     /// link with that delay each way; `SCRIPT down` removes it
     #[arg(long, value_name = "SCRIPT", default_value_os_t = link::default_script())]
@@ -120,21 +126,25 @@ struct Stage<'a> {
 }
 
 pub(super) fn run(options: &Options) -> Result<()> {
-    let Options { direction, transport, orthanc, .. } = options;
+    let plan = Plan {
+        direction: &options.direction.0,
+        transport: &options.transport.0,
+        orthanc: options.orthanc,
+        plugin: options.plugin.as_deref(),
+        emulator: options.emulator.as_deref(),
+        wan: &options.wan,
+        ..Plan::once()
+    };
     if options.once {
-        return Plan { direction: &direction.0, transport: &transport.0, orthanc: *orthanc, ..Plan::once() }
-            .measure();
+        return plan.measure();
     }
     Plan {
         links: &options.link.0,
         sizes: &options.study.0,
-        direction: &direction.0,
-        transport: &transport.0,
         runs: options.runs,
         quick: false,
-        orthanc: *orthanc,
-        wan: &options.wan,
         interrupt: Interrupt::listen()?,
+        ..plan
     }
     .measure()
 }
@@ -154,6 +164,8 @@ struct Plan<'a> {
     /// Fewer instances, and programs that need no long build.
     quick: bool,
     orthanc: Release,
+    plugin: Option<&'a Path>,
+    emulator: Option<&'a Path>,
     wan: &'a Path,
     interrupt: Interrupt,
 }
@@ -169,6 +181,8 @@ impl Plan<'_> {
             runs: 1,
             quick: true,
             orthanc: Release::Bookworm,
+            plugin: None,
+            emulator: None,
             wan: Path::new(""),
             interrupt: Interrupt::default(),
         }
@@ -177,8 +191,9 @@ impl Plan<'_> {
     fn measure(&self) -> Result<()> {
         apt::ensure(&["orthanc", "orthanc-dicomweb"])?;
         chroot::ensure(self.orthanc, &workspace::target()?.join("orthanc"))?;
-        let plugin = workspace::build_plugin(Profile::Release)?;
-        let program = build_store(if self.quick { Profile::Dev } else { Profile::Release })?;
+        let profile = if self.quick { Profile::Dev } else { Profile::Release };
+        let plugin = self.plugin.map_or_else(|| workspace::build_plugin(Profile::Release), given)?;
+        let emulator = self.emulator.map_or_else(|| build_emulator(profile), given)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let loopback = Loopback::start(runtime.handle())?;
         let mut studies = Vec::new();
@@ -190,7 +205,7 @@ impl Plan<'_> {
         let mut cells = Vec::new();
         for link in self.links {
             let _line = Line::up(*link, self.wan)?;
-            let far = Far::start(&program, *link)?;
+            let far = Far::start(&emulator, *link)?;
             for study in &studies {
                 let mut stage = Stage {
                     far: &far,
@@ -217,6 +232,11 @@ impl Plan<'_> {
     }
 }
 
+/// The file that the user has named, which must be there.
+fn given(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("cannot find {}", path.display()))
+}
+
 /// What the figures depend on most.
 fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -230,7 +250,7 @@ fn machine() -> String {
 }
 
 /// Builds the pretend Google and gives the path of its program.
-fn build_store(profile: Profile) -> Result<PathBuf> {
+fn build_emulator(profile: Profile) -> Result<PathBuf> {
     let (flag, folder) = match profile {
         Profile::Dev => ("", "debug"),
         Profile::Release => ("--release", "release"),

@@ -51,7 +51,7 @@ impl Far {
         let folder = in_memory("far-store-")?;
         let (said, files) = (folder.path().join("said"), folder.path().join("files"));
         let mut command = link.at_far_end(program);
-        command.arg("--bind").arg(link.address());
+        command.arg("--bind").arg(link.address()).args(["--keep", "memory"]);
         command.arg("--data").arg(folder.path().join("data")).arg("--files").arg(&files);
         let child = command.stdin(Stdio::null()).stdout(File::create(&said)?).spawn();
         let child = child.with_context(|| format!("cannot start {}", program.display()))?;
