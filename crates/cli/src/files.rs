@@ -237,6 +237,9 @@ fn place_in(file: &Path, text: &str, at: usize) -> Place {
 }
 
 #[cfg(test)]
+mod as_orthanc;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 
@@ -299,7 +302,7 @@ mod tests {
         for (files, expected) in [
             (&[("a.json", "{\n \"A\": 1\n \"B\": 2}")][..], "a.json:3:2: a comma is missing"),
             (&[("a.json", "{\"A\": ${}}")], "a.json:1:7: this variable has no name"),
-            (&[("a.json", "{\"A\": \"${BROKEN}\"}")], "a.json:1:16: a comma"),
+            (&[("a.json", "{\"A\": \"${BROKEN}\"}")], "a.json:1:17: a comma"),
             (&[("a.json", "[]")], "a.json:1:1: the file holds no JSON object"),
             (&[("a.json", "{\"A\": 1}"), ("b.json", "{\n\"A\": 1}")], "b.json:2:1: `A` stands in "),
             (&[("a.txt", "")], "no file of this folder ends in .json"),

@@ -157,11 +157,11 @@ mod tests {
 
     #[test]
     fn places_lead_back_to_the_file() {
-        let source = "ab${SET}cd${NOT}ef";
+        let source = "xy${SET}cd${NOT}gh";
         let substituted = substitute(source, env).unwrap();
-        assert_eq!(substituted.text, "abvaluecdef");
+        assert_eq!(substituted.text, "xyvaluecdgh");
         let back = |letter| substituted.original(substituted.text.find(letter).unwrap());
-        assert_eq!(["a", "b", "v", "u", "c", "d", "e", "f"].map(back), [0, 1, 2, 2, 8, 9, 16, 17]);
+        assert_eq!(["x", "y", "v", "u", "c", "d", "g", "h"].map(back), [0, 1, 2, 2, 8, 9, 16, 17]);
         assert_eq!(substituted.original(substituted.text.len()), source.len());
         let nothing: Vec<_> = substituted.pieces.iter().map(|piece| piece.is_nothing).collect();
         assert_eq!(nothing, [false, true]);

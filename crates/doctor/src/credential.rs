@@ -11,8 +11,8 @@ use std::{
 };
 
 use google_credentials::{
-    BoxFuture, Command, CommandOutput, Credential, DEFAULT_SCOPE, Failure, FileContent, Grant, Request,
-    Response, Source, TransportError, TransportErrorKind, Way, World, remedy::in_words,
+    BoxFuture, Command, CommandOutput, Credential, DEFAULT_SCOPE, Description, Failure, FileContent, Grant,
+    Request, Response, Source, TransportError, TransportErrorKind, Way, World, remedy::in_words,
 };
 use orthanc_gcp_configuration::Account;
 
@@ -109,34 +109,30 @@ fn of_option(account: &Account, failure: &Failure) -> String {
 }
 
 fn tell(world: &dyn World, source: &Source, asked: &[Asked], report: &mut Report<'_>) {
-    let there = |path: &Path| world.read_file(path).ok();
+    let Description { kind, principal } = source.described(world);
+    let of = principal.map(|principal| format!(" of {principal}")).unwrap_or_default();
+    // The search of AIP-4110 ends at the first file, or where there is none at the metadata server.
     let files = source.files(world);
-    let used = files.iter().find_map(|path| Some((path, there(path)?)));
+    let used = files.iter().find_map(|path| Some((path.display(), world.read_file(path).ok()?)));
     let asks_metadata_server = asked
         .iter()
         .any(|asked| matches!(asked, Asked::Server(endpoint) if endpoint.way == Way::MetadataServer));
-    match used {
-        // The search of AIP-4110 ends at the first file, or where there is none at the metadata server.
-        Some((path, content)) => {
-            let path = path.display();
-            if content.readable_by_others {
-                report.warning(
-                    Name::Credential,
-                    format!("{path} is sound, but every user of this machine can read it"),
-                    format!("let only Orthanc read it: `chmod 600 {path}`"),
-                );
-            } else {
-                report.ok(Name::Credential, format!("{path} is sound, and not for everybody to read"));
-            }
+    let words = match used {
+        Some((path, content)) if content.readable_by_others => {
+            let words = format!("{kind}{of}: {path} is sound, but every user of this machine can read it");
+            report.warning(Name::Credential, words, format!("let only Orthanc read it: `chmod 600 {path}`"));
+            return;
         }
+        Some((path, _)) => format!("{path} is sound, and not for everybody to read"),
         None if asks_metadata_server => {
-            report.ok(Name::Credential, "needs no file: this machine's metadata server is asked");
+            "no file is needed, this machine's metadata server is asked".to_owned()
         }
         None if matches!(source.credential, Credential::AuthorizedUser { .. }) => {
-            report.ok(Name::Credential, "the three strings of a login are there");
+            "its three strings are there".to_owned()
         }
-        None => report.ok(Name::Credential, "it is sound"),
-    }
+        None => "it is sound".to_owned(),
+    };
+    report.ok(Name::Credential, format!("{kind}{of}: {words}"));
 }
 
 /// A token in words: whose, for what, how long.

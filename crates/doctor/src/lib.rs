@@ -53,6 +53,3 @@ pub async fn examine(examination: Examination<'_>, tell: &mut (dyn FnMut(&Step) 
     store::look(examination, token, &mut report).await;
     report.is_well()
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use google_credentials::{
     Failure, Method, Proxy, Request, Response, TransportErrorKind, Way, World,
+    probe::{Probe, Roots, probe},
     remedy::{self, in_words},
 };
 use url::Url;
@@ -17,6 +18,8 @@ use crate::{
 /// Google takes assertions of a clock that is some minutes off, but says nowhere of how many.
 const ODD_CLOCK: Duration = Duration::from_secs(30);
 const WRONG_CLOCK: Duration = Duration::from_secs(300);
+/// Google renews its certificates weeks before their end; who renews by hand needs some days.
+const ENDS_SOON: Duration = Duration::from_secs(7 * 86_400);
 
 /// Looks at the way to the endpoint that gives tokens and at the way to the store; where both are the same server, once.
 pub(crate) async fn look(
@@ -27,17 +30,21 @@ pub(crate) async fn look(
 ) {
     let endpoints =
         endpoint.cloned().into_iter().chain([Endpoint { url: store.to_owned(), way: Way::Usual }]);
-    let mut seen: Vec<Server> = Vec::new();
-    let mut clock = None;
-    for endpoint in endpoints {
-        let Some(server) = Server::of(&endpoint) else { continue };
-        if seen.contains(&server) {
-            continue;
+    let mut servers: Vec<Server> = Vec::new();
+    for server in endpoints.filter_map(|endpoint| Server::of(&endpoint)) {
+        if !servers.contains(&server) {
+            servers.push(server);
         }
+    }
+    let Examination { world, http, .. } = examination;
+    if servers.iter().all(|server| proxy_of(world, http.proxy.as_ref(), server).is_none()) {
+        report.skipped(Name::Proxy, "there is none on the way");
+    }
+    let mut clock = None;
+    for server in &servers {
         report.begin();
-        let date = go(examination, &server, report).await;
+        let date = go(examination, server, report).await;
         clock = clock.or(date);
-        seen.push(server);
     }
     match clock {
         Some((there, here)) => compare(there, here, report),
@@ -76,54 +83,120 @@ async fn go(
     report: &mut Report<'_>,
 ) -> Option<(SystemTime, SystemTime)> {
     let Examination { world, http, .. } = examination;
-    // Nothing is asked for: what counts is that an answer comes.
-    let request = Request { way: server.way, ..Request::new(Method::Get, &server.root) };
     let sent_at = world.now();
-    let outcome = world.send(&request).await;
-    let failure = outcome.as_ref().err().map(|error| (error.kind, remedy::of_transport(&server.root, error)));
-
-    let proxy = proxy_of(world, http.proxy.as_ref(), server);
-    let kind = failure.as_ref().map(|(kind, _)| *kind);
-    let broken = kind.map(|kind| broken_at(kind, server, failure.as_ref().map(|(_, failure)| failure)));
-    let stages: &[Name] =
-        if proxy.is_some() { &[Name::Proxy, Name::Tls] } else { &[Name::Dns, Name::Tcp, Name::Tls] };
-    // What can only be told of what is there: a proxy that nobody has set can still be what is missing.
-    let broken = match broken {
-        Some(Name::Dns | Name::Tcp) if proxy.is_some() => Some(Name::Proxy),
-        broken => broken,
-    };
-    for stage in stages {
-        match (&broken, &failure) {
-            (Some(at), Some((_, failure))) if at == stage => report.failure(*stage, failure),
-            (Some(at), _) if at < stage => report.skipped(*stage, format!("{} was not reached", server.host)),
-            _ if *stage == Name::Tls && !server.encrypted => {
-                report.skipped(Name::Tls, format!("{} is asked over http, without encryption", server.host));
-            }
-            _ => report.ok(*stage, reached(*stage, server, proxy.as_deref())),
+    // Nothing is asked for: what counts is that an answer comes.
+    let seen = match server.way {
+        Way::Usual => probe(http, &server.root).await,
+        Way::MetadataServer => {
+            let request = Request::new(Method::Get, &server.root).to_metadata_server();
+            let outcome = world.send(&request).await;
+            Probe { looked_up: Vec::new(), connected_to: None, certificate: None, outcome }
         }
-    }
-    outcome.ok().and_then(|answer| Some((date(&answer)?, middle(sent_at, world.now()))))
+    };
+    let answered_at = world.now();
+    let proxy = proxy_of(world, http.proxy.as_ref(), server);
+    let went = Went { server, proxy: proxy.as_deref(), roots: http.roots(), now: answered_at, seen: &seen };
+    went.tell(report);
+    let answer = seen.outcome.as_ref().ok()?;
+    Some((date(answer)?, sent_at + answered_at.duration_since(sent_at).unwrap_or_default() / 2))
 }
 
-fn reached(stage: Name, server: &Server, proxy: Option<&str>) -> String {
-    let Server { host, port, .. } = server;
-    match stage {
-        Name::Proxy => format!("{} lets through to {host}:{port}", proxy.unwrap_or_default()),
-        Name::Dns => format!("{host} has an address"),
-        Name::Tcp => format!("{host} takes connections at port {port}"),
-        _ => format!("{host} shows a certificate that is trusted here"),
+/// What was seen on the way to a server.
+struct Went<'a> {
+    server: &'a Server,
+    proxy: Option<&'a str>,
+    roots: Roots,
+    now: SystemTime,
+    seen: &'a Probe,
+}
+
+impl Went<'_> {
+    fn tell(&self, report: &mut Report<'_>) {
+        let failure = self.seen.outcome.as_ref().err();
+        let failure = failure.map(|error| (error.kind, remedy::of_transport(&self.server.root, error)));
+        let broken = failure.as_ref().map(|(kind, failure)| match broken_at(*kind, self.server, failure) {
+            // Names and connections are the proxy's business.
+            Name::Dns | Name::Tcp if self.proxy.is_some() => Name::Proxy,
+            at => at,
+        });
+        let behind_proxy = [Name::Proxy, Name::Tls];
+        let direct = [Name::Dns, Name::Tcp, Name::Tls];
+        let stages =
+            if self.proxy.is_some() || broken == Some(Name::Proxy) { &behind_proxy[..] } else { &direct };
+        let Server { host, encrypted, .. } = self.server;
+        for stage in stages {
+            match (broken, &failure) {
+                (Some(at), Some((_, failure))) if at == *stage => {
+                    let words = format!("{}{}", failure.cause, self.shown_certificate());
+                    report.failed(*stage, words, failure.remedy.as_str());
+                }
+                (Some(at), _) if at < *stage => report.skipped(*stage, format!("{host} was not reached")),
+                _ if *stage == Name::Tls && !encrypted => {
+                    report.skipped(Name::Tls, format!("{host} is asked over http, without encryption"));
+                }
+                _ if *stage == Name::Tls => self.tell_certificate(report),
+                _ => report.ok(*stage, self.reached(*stage)),
+            }
+        }
+    }
+
+    fn reached(&self, stage: Name) -> String {
+        let Server { host, port, .. } = self.server;
+        match (stage, self.proxy, self.seen.connected_to) {
+            (Name::Proxy, proxy, _) => format!("{} lets through to {host}:{port}", proxy.unwrap_or_default()),
+            (Name::Dns, ..) => {
+                let found = self.seen.looked_up.iter().find(|(name, _)| name == host);
+                let addresses = found.map(|(_, addresses)| addresses.iter().map(ToString::to_string));
+                match addresses {
+                    Some(addresses) => format!("{host} is {}", addresses.collect::<Vec<_>>().join(", ")),
+                    None => format!("{host} needs no look-up"),
+                }
+            }
+            (_, _, Some(address)) => format!("{host} takes connections at {address}"),
+            (_, _, None) => format!("{host} takes connections at port {port}"),
+        }
+    }
+
+    fn tell_certificate(&self, report: &mut Report<'_>) {
+        let Server { host, .. } = self.server;
+        if self.roots == Roots::NotVerified {
+            let words = format!("{host} could be anybody: HttpsVerifyPeers is false");
+            report.warning(
+                Name::Tls,
+                words,
+                "set HttpsVerifyPeers to true, and add the server's CA to the file of HttpsCACertificates",
+            );
+            return;
+        }
+        let words = format!("{host} is trusted by {}{}", self.roots, self.shown_certificate());
+        let left = self.seen.certificate.as_ref().and_then(|certificate| certificate.left(self.now));
+        if left.is_some_and(|left| left < ENDS_SOON) {
+            report.warning(Name::Tls, words, "renew the server's certificate, if it is your own");
+        } else {
+            report.ok(Name::Tls, words);
+        }
+    }
+
+    /// The certificate in parentheses, where there is one.
+    fn shown_certificate(&self) -> String {
+        let Some(certificate) = &self.seen.certificate else { return String::new() };
+        let issuer = if certificate.issuer.is_empty() { "nobody who says so" } else { &certificate.issuer };
+        let validity = match (certificate.not_before.duration_since(self.now), certificate.left(self.now)) {
+            (Ok(until), _) if until > Duration::ZERO => format!("valid only in {}", in_words(until)),
+            (_, Some(left)) => format!("valid for {}", in_words(left)),
+            (_, None) => "expired".to_owned(),
+        };
+        format!(" (issued by {issuer}, {validity})")
     }
 }
 
 /// At which stage a way of this kind has broken off.
-fn broken_at(kind: TransportErrorKind, server: &Server, failure: Option<&Failure>) -> Name {
+fn broken_at(kind: TransportErrorKind, server: &Server, failure: &Failure) -> Name {
     use TransportErrorKind as Kind;
     match kind {
         Kind::Address | Kind::Name => Name::Dns,
         Kind::Proxy => Name::Proxy,
-        Kind::Settings(_) if failure.is_some_and(|failure| failure.cause.starts_with("HttpProxy")) => {
-            Name::Proxy
-        }
+        Kind::Settings(_) if failure.cause.starts_with("HttpProxy") => Name::Proxy,
         Kind::Connection | Kind::Timeout => Name::Tcp,
         Kind::Interrupted if !server.encrypted => Name::Tcp,
         _ => Name::Tls,
@@ -157,10 +230,6 @@ fn proxy_of(world: &dyn World, configured: Option<&Proxy>, server: &Server) -> O
 /// The `Date` of an answer (RFC 9110 section 6.6.1).
 fn date(answer: &Response) -> Option<SystemTime> {
     httpdate::parse_http_date(answer.header("date")?).ok()
-}
-
-fn middle(sent_at: SystemTime, received_at: SystemTime) -> SystemTime {
-    sent_at + received_at.duration_since(sent_at).unwrap_or_default() / 2
 }
 
 fn compare(there: SystemTime, here: SystemTime, report: &mut Report<'_>) {

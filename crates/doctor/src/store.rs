@@ -54,7 +54,7 @@ pub(crate) async fn look(examination: Examination<'_>, token: Token, report: &mu
     };
     report.begin();
     match store.round_trip().await {
-        Ok(round_trip) => report.ok(Name::Speed, speed_in_words(round_trip, speed)),
+        Ok(round_trip) => report.ok(Name::Speed, speed_in_words(round_trip, speed.as_ref())),
         Err(failure) => report.failure(Name::Speed, &failure),
     }
 }
@@ -235,7 +235,7 @@ fn path_of(instance: &Instance) -> String {
     format!("studies/{study}/series/{series}/instances/{sop}")
 }
 
-fn speed_in_words(round_trip: Duration, speed: Option<Speed>) -> String {
+fn speed_in_words(round_trip: Duration, speed: Option<&Speed>) -> String {
     let milliseconds = round_trip.as_secs_f64() * 1000.0;
     let there_and_back = format!("a search takes {milliseconds:.0} ms");
     let Some(Speed { bytes, upload, download }) = speed else {
@@ -243,8 +243,8 @@ fn speed_in_words(round_trip: Duration, speed: Option<Speed>) -> String {
     };
     format!(
         "{there_and_back}; about {} up and {} down over one connection",
-        rate(bytes, upload, round_trip),
-        rate(bytes, download, round_trip)
+        rate(*bytes, *upload, round_trip),
+        rate(*bytes, *download, round_trip)
     )
 }
 

@@ -1,0 +1,15 @@
+//! The program as people and machines run it, against a pretend Google.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+mod commands;
+mod mistakes;
+mod readme;
+mod stage;
+mod steps;
+mod token;

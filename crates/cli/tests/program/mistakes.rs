@@ -1,0 +1,138 @@
+//! What is wrong with a configuration, with its place; and the exit codes.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::stage::{Stage, run};
+
+/// The two files of a folder, with a comment, a variable, and mistakes in both.
+const ORTHANC: &str = r#"{
+  // What belongs to Orthanc.
+  "Name": "site", /* and */
+  "HttpTimeout": 60,
+}"#;
+const GOOGLE: &str = r#"{
+  "GoogleCloudPlatform": {
+    "Timeout": -1,
+    "Accounts": {
+      "hospital": {
+        "Projet": "p", "Location": "l",
+        "Dataset": "${DATASET:-d}",
+        "DicomStore": "${STORE}",
+        "serviceaccountfile": "/key.json"
+      },
+      "b.c": 7
+    }
+  }
+}"#;
+
+#[test]
+fn every_mistake_has_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("orthanc.json"), ORTHANC).unwrap();
+    fs::write(folder.path().join("google.json"), GOOGLE).unwrap();
+    fs::write(folder.path().join("notes.txt"), "no configuration").unwrap();
+    let run = run(&["check", "."], &[], folder.path());
+    assert_eq!((run.code, run.err.as_str()), (1, ""), "{run:?}");
+    for expected in [
+        "./google.json:8:24: warning: ${STORE} is not set here, and becomes nothing; set it for Orthanc",
+        "./google.json:3:5: error: GoogleCloudPlatform.Timeout: is -1, not a whole number",
+        "./google.json:5:7: error: GoogleCloudPlatform.Accounts.hospital.Project: is missing or empty; copy it",
+        "./google.json:8:9: error: GoogleCloudPlatform.Accounts.hospital.DicomStore: is missing or empty; copy it",
+        "./google.json:6:9: warning: GoogleCloudPlatform.Accounts.hospital.Projet: unknown key, which is ignored; did you mean Project?",
+        "./google.json:9:9: warning: GoogleCloudPlatform.Accounts.hospital.serviceaccountfile: is taken for ServiceAccountFile; write it so",
+        "./google.json:11:7: error: GoogleCloudPlatform.Accounts.b.c: is not an object; use {",
+    ] {
+        assert!(
+            run.out.lines().any(|line| line.starts_with(expected)),
+            "{expected}\n  is not in\n{}",
+            run.out
+        );
+    }
+    assert!(run.out.contains("\nhospital  cannot be used: correct the errors above\n"), "{}", run.out);
+    assert!(run.out.ends_with("\n4 things are wrong, with 3 warnings.\n"), "{}", run.out);
+}
+
+#[test]
+fn an_account_alone() {
+    let stage =
+        Stage::new().with(&json!({"GoogleCloudPlatform": {"Accounts": {"broken": {"Project": "p"}}}}));
+    let (code, document) = stage.check_json(&[]);
+    assert_eq!(code, 1);
+    let account = |name| {
+        let accounts = document["accounts"].as_array().unwrap();
+        accounts.iter().find(|account| account["name"] == name).unwrap()
+    };
+    assert_eq!(*account("broken"), json!({"name": "broken", "store": null, "steps": [], "ok": false}));
+    assert_eq!(account("my-google")["ok"], true, "{document}");
+
+    let (code, document) = stage.check_json(&["--account", "my-google"]);
+    assert_eq!(code, 0, "the others' mistakes do not count: {document}");
+    assert_eq!(document["findings"], json!([]));
+    assert_eq!(document["accounts"].as_array().unwrap().len(), 1);
+
+    let (code, document) = stage.check_json(&["--account", "broken"]);
+    assert_eq!((code, &document["ok"]), (1, &json!(false)));
+    let finding = &document["findings"][0];
+    assert_eq!(finding["severity"], "error");
+    assert_eq!(finding["path"], "GoogleCloudPlatform.Accounts.broken.Location");
+    assert!(finding["line"].as_u64().unwrap() > 1 && finding["column"].as_u64().unwrap() > 1, "{finding}");
+}
+
+#[test]
+fn what_cannot_be_read_is_another_exit_code() {
+    let stage = Stage::new();
+    let broken = stage.path("broken.json");
+    fs::write(&broken, "{\n  \"A\": 1\n  \"B\": 2\n}").unwrap();
+    let broken = broken.to_str().unwrap().to_owned();
+    for (arguments, said) in [
+        (&["check", "/nowhere/orthanc.json"][..], "/nowhere/orthanc.json: it cannot be read"),
+        (&["check", &broken], "broken.json:3:3: a comma is missing before this"),
+        (&["check", &broken, &broken], "a comma is missing"),
+        (
+            &["check", "files/orthanc.json", "--account", "x"],
+            "there is no account `x`; use one of: my-google",
+        ),
+        (&["check", "files/orthanc.json", "files/orthanc.json"], "stands in files/orthanc.json:"),
+        (&["check", "--colour"], "--colour"),
+        (&["token", "x", "--config", "files/orthanc.json"], "there is no account `x`"),
+        (&["token"], "<NAME>"),
+        (&["chek"], "check"),
+        (&[], "Usage"),
+    ] {
+        let run = stage.run(arguments);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{arguments:?}: {run:?}");
+        assert!(run.err.contains(said), "{arguments:?}: {}", run.err);
+    }
+    let run = stage.run(&["check", "--json", &broken]);
+    assert_eq!(run.code, 2);
+    let document: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(document["ok"], false);
+    assert!(document["error"].as_str().unwrap().contains("broken.json:3:3"), "{document}");
+}
+
+#[test]
+fn a_configuration_without_an_account_is_not_well() {
+    let stage = Stage::new().with(&json!({"GoogleCloudPlatform": null}));
+    let run = stage.check(&[]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.out.contains("GoogleCloudPlatform.Accounts: names no account; add one"), "{}", run.out);
+}
+
+#[test]
+fn secrets_of_a_configuration_are_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"GoogleCloudPlatform": {"Accounts": {"a": {"Project": "p", "Location": "l", "Dataset": "d",
+        "DicomStore": "s", "AuthorizedUserClientId": "i", "AuthorizedUserClientSecret": "GOCSPX-hush-hush",
+        "AuthorizedUserRefreshToken": "${REFRESH}" }, }, }, "HttpProxy": "bob:hunter2hunter2@127.0.0.1:1" ! }"#;
+    let environment = [("REFRESH".to_owned(), "1//hush-hush-hush".to_owned())];
+    for text in [text.to_owned(), text.replace('!', "")] {
+        fs::write(folder.path().join("orthanc.json"), text).unwrap();
+        let run = run(&["check", "orthanc.json"], &environment, folder.path());
+        assert_ne!(run.code, 0);
+        for secret in ["hush", "hunter2"] {
+            assert!(!run.out.contains(secret) && !run.err.contains(secret), "{run:?}");
+        }
+    }
+}

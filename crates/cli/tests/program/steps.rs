@@ -1,0 +1,318 @@
+//! Each step of an examination, as it should be and as it can fail, with what to do about it.
+
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, thread, time::Duration};
+
+use google_emulator::{Fault, Route};
+use serde_json::{Value, json};
+
+use crate::stage::{Stage, steps};
+
+/// The step `name` ends so, with both texts said; no other fails, and the exit code is as it says.
+#[track_caller]
+fn expect(stage: &Stage, arguments: &[&str], [name, outcome, words, remedy]: [&str; 4]) -> Value {
+    let (code, document) = stage.check_json(arguments);
+    let steps = steps(&document);
+    let [_, found, said, advised] = steps
+        .iter()
+        .find(|step| step[0] == name && step[1] != "skipped" && step[1] != "ok")
+        .unwrap_or_else(|| panic!("{name} is well: {steps:#?}"));
+    assert_eq!(found, outcome, "{steps:#?}");
+    assert!(said.contains(words), "{said}\n  does not hold\n{words}");
+    assert!(advised.contains(remedy) && !remedy.is_empty(), "{advised}\n  does not hold\n{remedy}");
+    let failed: Vec<_> =
+        steps.iter().filter(|step| step[1] == "failed").map(|step| step[0].as_str()).collect();
+    let expected: &[&str] = if outcome == "failed" { &[name] } else { &[] };
+    assert_eq!(failed, expected, "{steps:#?}");
+    assert_eq!(code, i32::from(outcome == "failed"), "{document}");
+    assert_eq!(document["ok"], outcome != "failed");
+    assert_eq!(document["accounts"][0]["ok"], outcome != "failed");
+    document
+}
+
+#[test]
+fn all_is_well() {
+    let stage = Stage::new();
+    let run = stage.check(&["--write"]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}");
+    let marks: Vec<_> = run.out.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    let names: Vec<_> = marks.iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(
+        names,
+        ["credential", "proxy", "dns", "tcp", "tls", "clock", "token", "store", "write", "speed"],
+        "{}",
+        run.out
+    );
+    assert!(marks.iter().all(|line| line.starts_with('✓') || line.starts_with("- proxy")), "{}", run.out);
+    assert!(run.out.starts_with("\nmy-google  https://127.0.0.1:"), "{}", run.out);
+    assert!(run.out.ends_with("\nAll is well.\n"), "{}", run.out);
+    assert!(run.out.contains("for orthanc@demo.iam.gserviceaccount.com, good for 59 min"), "{}", run.out);
+    assert!(
+        run.out.contains("credential  service account key of orthanc@demo.iam.gserviceaccount.com: "),
+        "{}",
+        run.out
+    );
+    let trusted =
+        format!("127.0.0.1 is trusted by HttpsCACertificates: {} (issued by ", stage.files.ca.display());
+    assert!(run.out.contains(&trusted), "{}", run.out);
+    assert!(!run.out.contains('\x1b'), "colours without a terminal: {}", run.out);
+}
+
+#[test]
+fn nothing_is_written_unless_it_is_wanted_and_nothing_stays() {
+    let stage = Stage::new();
+    let (code, document) = stage.check_json(&[]);
+    assert_eq!(code, 0, "{document}");
+    let stored = |stage: &Stage| {
+        stage.emulator.requests().iter().any(|seen| seen.method != "GET" && seen.route != Route::Token)
+    };
+    assert!(!stored(&stage));
+    let write = steps(&document).into_iter().find(|step| step[0] == "write").unwrap();
+    assert_eq!(write[1], "skipped");
+
+    let (code, document) = stage.check_json(&["--write"]);
+    assert_eq!(code, 0, "{document}");
+    let methods: Vec<_> = stage
+        .emulator
+        .requests()
+        .iter()
+        .filter(|seen| seen.path.contains("/studies/2.25."))
+        .map(|seen| seen.method.clone())
+        .collect();
+    assert_eq!(methods, ["POST", "GET", "DELETE"]);
+    assert_eq!(stage.emulator.instances().len(), 0);
+    let speed = steps(&document).into_iter().find(|step| step[0] == "speed").unwrap();
+    assert!(speed[2].contains(" MB/s up and ") && speed[2].contains(" MB/s down"), "{speed:?}");
+}
+
+#[test]
+fn the_credential() {
+    let stage = Stage::new().with_account(&json!({"ServiceAccountFile": "/nowhere/key.json"}));
+    let words = "GoogleCloudPlatform.Accounts.my-google.ServiceAccountFile: /nowhere/key.json cannot be read";
+    let document =
+        expect(&stage, &[], ["credential", "failed", words, "put the file there, or correct the path"]);
+    let token = steps(&document).into_iter().find(|step| step[0] == "token").unwrap();
+    assert_eq!(token[1], "skipped", "a token without a credential");
+
+    let stage = Stage::new();
+    let key = stage.files.service_account.clone();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    expect(&stage, &[], ["credential", "warning", "every user of this machine can read it", "`chmod 600 "]);
+
+    let whole: Value = serde_json::from_str(&fs::read_to_string(&key).unwrap()).unwrap();
+    for (member, value, words) in [
+        ("private_key", json!("no PEM"), "`private_key`"),
+        ("client_email", Value::Null, "lacks `client_email`"),
+        ("type", json!("authorized_user"), "authorized_user"),
+    ] {
+        let mut damaged = whole.clone();
+        damaged[member] = value;
+        fs::write(&key, damaged.to_string()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let (code, document) = stage.check_json(&[]);
+        let [_, outcome, said, remedy] = steps(&document).swap_remove(0);
+        assert_eq!((code, outcome.as_str()), (1, "failed"), "{member}");
+        assert!(said.contains(words) && !remedy.is_empty(), "{member}: {said}; {remedy}");
+    }
+}
+
+#[test]
+fn the_way() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let of_base = |url: &str| Stage::new().with(&json!({"GoogleCloudPlatform": {"BaseUrl": url}}));
+
+    let stage = of_base(&format!("https://{nobody}/v1/"));
+    let (code, document) = stage.check_json(&[]);
+    let found = steps(&document);
+    let outcomes: Vec<_> = found.iter().map(|step| format!("{} {}", step[0], step[1])).collect();
+    // First the server that gives tokens, then the store's: the token is there, the store is not.
+    assert_eq!(
+        outcomes,
+        [
+            "credential ok",
+            "proxy skipped",
+            "dns ok",
+            "tcp ok",
+            "tls ok",
+            "dns ok",
+            "tcp failed",
+            "tls skipped",
+            "clock ok",
+            "token ok",
+            "store failed",
+            "write skipped",
+            "speed skipped"
+        ]
+    );
+    assert_eq!(code, 1);
+    assert!(found[6][3].contains("check the network and the firewall"), "{found:?}");
+
+    let stage = of_base("https://no-such-host.invalid/v1/");
+    let (_, document) = stage.check_json(&[]);
+    let dns = steps(&document).into_iter().find(|step| step[0] == "dns" && step[1] == "failed").unwrap();
+    assert!(dns[3].contains("DNS"), "{dns:?}");
+
+    // What answers there is the emulator's HTTP, without TLS.
+    let stage = Stage::new();
+    let plain = stage.emulator.http_url().replace("http://", "https://");
+    let stage = stage.with(&json!({"GoogleCloudPlatform": {"BaseUrl": format!("{plain}/v1/")}}));
+    let (_, document) = stage.check_json(&[]);
+    let tls = steps(&document).into_iter().find(|step| step[0] == "tls" && step[1] == "failed").unwrap();
+    assert!(
+        tls[2].contains("does not speak TLS") && tls[3].contains("check that the address is right"),
+        "{tls:?}"
+    );
+}
+
+#[test]
+fn the_certificate() {
+    let stranger = rcgen::generate_simple_self_signed(["elsewhere".to_owned()]).unwrap();
+    let stage = Stage::new();
+    let ca = stage.path("other.pem");
+    fs::write(&ca, stranger.cert.pem()).unwrap();
+    for (file, words, remedy) in [
+        (
+            ca.to_str().unwrap(),
+            "issued by a CA that is not trusted here",
+            "add its CA to the file of HttpsCACertificates",
+        ),
+        ("/nowhere.pem", "/nowhere.pem cannot be read", "put the file there, or correct the path"),
+    ] {
+        let stage = Stage::new().with(&json!({"HttpsCACertificates": file}));
+        let (code, document) = stage.check_json(&[]);
+        let tls = steps(&document).into_iter().find(|step| step[0] == "tls").unwrap();
+        assert_eq!((code, tls[1].as_str()), (1, "failed"), "{document}");
+        assert!(tls[2].contains(words) && tls[3].contains(remedy), "{tls:?}");
+        // Of a CA that nobody here trusts the name is told: it may be the hospital's own proxy.
+        assert_eq!(tls[2].contains("(issued by "), file == ca.to_str().unwrap(), "{tls:?}");
+    }
+
+    let stage = Stage::new().with(&json!({"HttpsVerifyPeers": false}));
+    expect(&stage, &[], ["tls", "warning", "could be anybody", "set HttpsVerifyPeers to true"]);
+}
+
+#[test]
+fn the_proxy() {
+    let refusing = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = refusing.local_addr().unwrap();
+    // Closes each connection without a word.
+    thread::spawn(move || refusing.incoming().for_each(drop));
+    let stage = Stage::new().with(&json!({"HttpProxy": format!("bob:hunter2hunter2@{address}")}));
+    let (code, document) = stage.check_json(&[]);
+    let found = steps(&document);
+    let proxy = found.iter().find(|step| step[0] == "proxy").unwrap();
+    assert_eq!((code, proxy[1].as_str()), (1, "failed"), "{document}");
+    assert!(proxy[3].contains("check HttpProxy"), "{proxy:?}");
+    assert!(!document.to_string().contains("hunter2"), "{document}");
+    assert!(found.iter().all(|step| step[0] != "dns"), "names are the proxy's business: {found:?}");
+
+    // Not for hosts that NO_PROXY names.
+    let stage =
+        Stage::new().with(&json!({"HttpProxy": address.to_string()})).with_env("NO_PROXY", "127.0.0.1");
+    let (code, document) = stage.check_json(&[]);
+    assert_eq!(code, 0, "{document}");
+}
+
+#[test]
+fn the_clock() {
+    for (ahead, outcome) in [(45, "warning"), (-45, "warning"), (4000, "failed")] {
+        let stage = Stage::new();
+        stage.emulator.set_clock_offset(ahead);
+        let (_, document) = stage.check_json(&[]);
+        let clock = steps(&document).into_iter().find(|step| step[0] == "clock").unwrap();
+        assert_eq!(clock[1], outcome, "{clock:?}");
+        let direction = if ahead > 0 { "behind" } else { "ahead of" };
+        assert!(clock[2].contains(direction) && clock[3].contains("NTP"), "{clock:?}");
+    }
+}
+
+#[test]
+fn the_token() {
+    let stage = Stage::new();
+    stage.emulator.rotate_service_account_key().unwrap();
+    let words = "Invalid JWT Signature";
+    expect(
+        &stage,
+        &[],
+        ["token", "failed", words, "create a new one with `gcloud iam service-accounts keys create`"],
+    );
+
+    let stage = Stage::new();
+    let user = stage.files.authorized_user.clone();
+    let stage = stage.with_account(&json!({"ServiceAccountFile": null, "AuthorizedUserFile": user}));
+    stage.emulator.revoke_refresh_token();
+    expect(&stage, &[], ["token", "failed", "invalid_grant", "gcloud auth application-default login"]);
+
+    let stage = Stage::new();
+    stage.emulator.faults().add(Fault::answer(Route::Token, 503, "").until_cleared());
+    expect(&stage, &[], ["token", "failed", "answered 503", "server's side and usually short"]);
+}
+
+#[test]
+fn the_store() {
+    let stage = Stage::new();
+    stage.emulator.change_settings(|settings| {
+        settings.denied_principals = vec!["orthanc@demo.iam.gserviceaccount.com".to_owned()];
+    });
+    let role = "grant orthanc@demo.iam.gserviceaccount.com the role roles/healthcare.dicomEditor";
+    expect(&stage, &["--write"], ["store", "failed", "answered 403", role]);
+
+    let stage = Stage::new().with_account(&json!({"DicomStore": "another"}));
+    expect(&stage, &[], ["store", "failed", "answered 40", "compare Project, Location, Dataset"]);
+
+    let stage = Stage::new();
+    stage.emulator.faults().add(Fault::answer(Route::Qido, 503, "").until_cleared());
+    expect(&stage, &[], ["store", "failed", "answered 503", "Google's side"]);
+}
+
+#[test]
+fn writing() {
+    let stage = Stage::new();
+    stage.emulator.faults().add(Fault::answer(Route::Stow, 403, "").until_cleared());
+    expect(&stage, &["--write"], ["write", "failed", "answered 403", "roles/healthcare.dicomEditor"]);
+
+    let stage = Stage::new();
+    stage.emulator.faults().add(Fault::answer(Route::Wado, 503, "").until_cleared());
+    expect(&stage, &["--write"], ["write", "failed", "answered 503", "usually short"]);
+    assert_eq!(stage.emulator.instances().len(), 0, "what cannot be retrieved is deleted all the same");
+
+    let stage = Stage::new();
+    stage.emulator.faults().add(Fault::answer(Route::Delete, 403, "").until_cleared());
+    let document =
+        expect(&stage, &["--write"], ["write", "failed", "the instance stays in the store", "yourself"]);
+    let write = steps(&document).into_iter().find(|step| step[0] == "write").unwrap();
+    let [stored] = stage.emulator.instances().try_into().unwrap();
+    assert!(write[3].contains(&format!("delete the study {} yourself", stored.study)), "{write:?}");
+    assert!(stored.study.starts_with("2.25."), "{}", stored.study);
+}
+
+#[test]
+fn a_store_that_hangs_is_left_after_the_time_limit() {
+    let stage = Stage::new().with(&json!({"GoogleCloudPlatform": {"Timeout": 1}}));
+    stage.emulator.faults().add(Fault::latency(Route::Qido, Duration::from_secs(3600)).until_cleared());
+    expect(&stage, &[], ["store", "failed", "no whole answer within 1 s", "Timeout"]);
+}
+
+#[test]
+fn every_credential_is_told() {
+    let stage = Stage::new();
+    let more = stage.files.more.clone();
+    let file = more.external_account_file.clone();
+    let host = stage.emulator.metadata_host().to_owned();
+    for (account, words) in [
+        (json!({"CredentialsFile": file}), format!("{} is sound", file.display())),
+        (
+            json!({"CredentialsFile": more.impersonated_service_account}),
+            "impersonated-service-account.json is sound, and not for everybody".to_owned(),
+        ),
+        (json!({"MetadataServer": true}), "metadata server: no file is needed, this machine's".to_owned()),
+        (json!({"AccessToken": "none"}), "no credential is used".to_owned()),
+    ] {
+        let mut patch = json!({"ServiceAccountFile": null});
+        orthanc_testbed::merge(&mut patch, &account);
+        let stage = Stage::new().with_account(&patch).with_env("GCE_METADATA_HOST", &host);
+        let (_, document) = stage.check_json(&[]);
+        let credential = steps(&document).swap_remove(0);
+        assert!(credential[2].contains(&words), "{account}: {credential:?}");
+        assert_ne!(credential[1], "failed", "{account}: {credential:?}");
+    }
+}
