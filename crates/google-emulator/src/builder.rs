@@ -6,7 +6,7 @@ use crate::{
     federation::Federation,
     files::write_private,
     identity::{Identity, IdentityError},
-    listen::accept,
+    listen::{Http2Windows, accept},
     record::Host,
     settings::{EmptySearch, Settings},
     tokens::TokenBook,
@@ -32,6 +32,7 @@ pub struct Builder {
     data_dir: Option<PathBuf>,
     keep: Keep,
     stores: Vec<StoreName>,
+    http2_windows: Http2Windows,
     settings: Settings,
     verbose: bool,
 }
@@ -46,6 +47,7 @@ impl Default for Builder {
             data_dir: None,
             keep: Keep::default(),
             stores: Vec::new(),
+            http2_windows: Http2Windows::default(),
             settings: Settings::default(),
             verbose: false,
         }
@@ -125,6 +127,14 @@ impl Builder {
         self
     }
 
+    /// Bytes that a client may send over HTTP/2 before they are taken: for one request, and for all of a connection. Google's
+    /// servers begin with 1 MiB for both, and so does the emulator.
+    #[must_use]
+    pub fn http2_windows(mut self, stream: u32, connection: u32) -> Self {
+        self.http2_windows = Http2Windows { stream, connection };
+        self
+    }
+
     /// Adds a DICOM store; the default one exists only where none is added.
     #[must_use]
     pub fn store(mut self, name: StoreName) -> Self {
@@ -199,7 +209,7 @@ impl Builder {
         fs::write(folder.join("ca.pem"), &identity.ca_certificate_pem).map_err(data)?;
         let world =
             World::new(identity, federation, archive, self.settings, urls, metadata_host, self.verbose);
-        let world = Arc::new(world.with_tokens(tokens));
+        let world = Arc::new(world.with_tokens(tokens).with_http2_windows(self.http2_windows));
 
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)))

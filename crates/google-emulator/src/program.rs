@@ -36,6 +36,11 @@ pub struct Arguments {
     #[arg(long, value_name = "disk|memory|digests|nothing", default_value = "disk", value_parser = keep)]
     keep: Keep,
 
+    /// Bytes that a client may send over HTTP/2 before they are taken, for each request and for all of a connection; Google's
+    /// servers begin with 1048576
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    http2_window: u32,
+
     /// Write credentials, ca.pem and orthanc.json into this folder; the default is `files` in the data folder
     #[arg(long, value_name = "FOLDER")]
     files: Option<PathBuf>,
@@ -115,6 +120,7 @@ pub fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         .https_port(arguments.https_port)
         .metadata_port(arguments.metadata_port)
         .keep(arguments.keep)
+        .http2_windows(arguments.http2_window, arguments.http2_window)
         .token_lifetime(Duration::from_secs(arguments.token_lifetime));
     if let Some(folder) = arguments.data {
         builder = builder.data_dir(folder);

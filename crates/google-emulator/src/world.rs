@@ -9,6 +9,7 @@ use crate::{
     gauges::Meters,
     iam::Grants,
     identity::Identity,
+    listen::Http2Windows,
     metadata, oauth,
     record::Record,
     settings::Settings,
@@ -37,6 +38,7 @@ pub(crate) struct World {
     /// `ADDRESS:PORT` of the metadata server.
     pub(crate) metadata_host: String,
     pub(crate) verbose: bool,
+    pub(crate) http2_windows: Http2Windows,
     federation: Federation,
     /// The workforce session's refresh token in force.
     workforce_refresh_token: Mutex<String>,
@@ -78,6 +80,7 @@ impl World {
             urls,
             metadata_host,
             verbose,
+            http2_windows: Http2Windows::default(),
             workforce_refresh_token: Mutex::new(federation.workforce.refresh_token.clone()),
             federation,
             grants: Mutex::new(default_grants(&everybody)),
@@ -89,6 +92,11 @@ impl World {
             tokens: Mutex::default(),
             other_secrets: Mutex::default(),
         }
+    }
+
+    /// The same with other windows than Google's.
+    pub(crate) fn with_http2_windows(self, http2_windows: Http2Windows) -> Self {
+        Self { http2_windows, ..self }
     }
 
     /// The same with the tokens issued before it.
