@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod support;
 
-use google_emulator::{CLOUD_PLATFORM, Effect, Fault, Gauges, Route};
+use google_emulator::{CLOUD_PLATFORM, Effect, Fault, Route};
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
@@ -240,51 +240,6 @@ fn one_instance_can_be_refused_while_the_others_are_stored() {
     let stored: Vec<String> = google.emulator.instances().into_iter().map(|stored| stored.instance).collect();
     assert_eq!(stored, [one.instance_uid(), three.instance_uid()]);
     assert_eq!(google.store("studies", &files).status(), 200);
-}
-
-#[test]
-fn requests_connections_and_handshakes_are_counted() {
-    let google = Google::start();
-    let most = 5;
-    google.emulator.faults().add(Fault::latency(Route::Qido, Duration::from_secs(60)).times(most));
-    let url = format!("{}/studies", google.emulator.dicom_web_url());
-    std::thread::scope(|scope| {
-        for _ in 0..most {
-            // A client of its own each, so a connection of its own; it gives up.
-            let (client, url, token) = (google.impatient(), url.clone(), google.token());
-            scope.spawn(move || assert!(client.get(url).bearer_auth(token).send().unwrap_err().is_timeout()));
-        }
-        until(|| google.emulator.gauges().requests_now == most);
-        assert_eq!(google.emulator.gauges().connections_now, most);
-    });
-    until(|| google.emulator.gauges().connections_now == 0);
-    let expected = Gauges {
-        requests: most,
-        requests_now: 0,
-        most_requests_at_once: most,
-        connections: most,
-        connections_now: 0,
-        most_connections_at_once: most,
-        tls_handshakes: most,
-    };
-    assert_eq!(google.emulator.gauges(), expected);
-
-    google.emulator.reset_gauges();
-    let one = made(1, 1, 1);
-    assert_eq!(google.store("studies", &[one.file(EXPLICIT_LITTLE)]).status(), 200);
-    for _ in 0..3 {
-        assert!(google.get(&one.path(), ANY_SYNTAX).bytes().is_ok());
-    }
-    drop(TcpStream::connect(google.emulator.http_url().strip_prefix("http://").unwrap()).unwrap());
-    until(|| google.emulator.gauges().connections == 2);
-    let gauges = google.emulator.gauges();
-    assert_eq!((gauges.requests, gauges.most_requests_at_once), (4, 1));
-    assert_eq!(gauges.tls_handshakes, 1, "one connection for all requests, and one that never began TLS");
-    let told: Value = {
-        let url = format!("{}/emulator/gauges", google.emulator.http_url());
-        google.client.get(url).send().unwrap().json().unwrap()
-    };
-    assert_eq!((&told["requests"], &told["tls_handshakes"]), (&json!(4), &json!(1)));
 }
 
 #[test]

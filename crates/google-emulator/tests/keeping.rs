@@ -6,12 +6,7 @@ mod support;
 use google_emulator::{CLOUD_HEALTHCARE, Emulator, Keep, Route};
 use reqwest::blocking::Response;
 use serde_json::Value;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{Read, Write},
-    net::TcpStream,
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 use support::{
     ANY_SYNTAX, EXPLICIT_LITTLE, Google, IMPLICIT_LITTLE, JPEG_BASELINE, error, made, multipart, parts,
 };
@@ -156,40 +151,6 @@ fn what_is_not_kept_is_checked_and_remembered() {
         assert_eq!(google.dicom_web("DELETE", &one.path()).send().unwrap().status(), 200);
         assert_eq!(google.emulator.instances().len(), 1);
     }
-}
-
-/// The settings (RFC 9113 section 6.5) and the connection's window update that a server begins with.
-#[cfg(test)]
-fn http2_begins(emulator: &Emulator) -> (BTreeMap<u16, u32>, Option<u32>) {
-    let mut stream = TcpStream::connect(emulator.http_url().strip_prefix("http://").unwrap()).unwrap();
-    // The client's preface and its settings, none.
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
-    let (mut settings, mut increment) = (BTreeMap::new(), None);
-    while settings.is_empty() || increment.is_none() {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).unwrap();
-        let mut body = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
-        stream.read_exact(&mut body).unwrap();
-        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
-        match head[3] {
-            4 => settings
-                .extend(body.chunks(6).map(|one| (u16::from_be_bytes([one[0], one[1]]), number(&one[2..])))),
-            8 => increment = Some(number(&body)),
-            _ => {}
-        }
-    }
-    (settings, increment)
-}
-
-#[test]
-fn http2_has_googles_windows_or_those_asked_for() {
-    let google = Google::start();
-    let (settings, increment) = http2_begins(&google.emulator);
-    assert_eq!((settings[&3], settings[&4]), (100, 1 << 20));
-    assert_eq!(increment, Some(983_041), "to 1 MiB from the 65,535 that HTTP/2 begins with");
-    let wide = Emulator::builder().http2_windows(4 << 20, 16 << 20).start().unwrap();
-    let (settings, increment) = http2_begins(&wide);
-    assert_eq!((settings[&4], increment), (4 << 20, Some((16 << 20) - 65_535)));
 }
 
 #[test]
