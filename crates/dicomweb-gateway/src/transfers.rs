@@ -15,7 +15,7 @@ const REMEMBERED: usize = 100;
 const FAILURES_IN_WORDS: usize = 20;
 
 /// What a transfer does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// STOW-RS.
     Store,
@@ -24,7 +24,7 @@ pub enum Kind {
 }
 
 /// How a transfer stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Under way.
     Running,
@@ -90,6 +90,8 @@ pub struct Counts {
     pub instances_duplicate: u64,
     /// Instances that were passed on to whoever retrieved them.
     pub instances_retrieved: u64,
+    /// Transfers that ended, by kind and stage; those that have not happened are not there.
+    pub transfers: BTreeMap<(Kind, Stage), u64>,
 }
 
 /// All transfers of a gateway.
@@ -112,6 +114,7 @@ pub(crate) struct Totals {
     instances_failed: AtomicU64,
     instances_duplicate: AtomicU64,
     instances_retrieved: AtomicU64,
+    transfers: Mutex<BTreeMap<(Kind, Stage), u64>>,
 }
 
 #[derive(Debug)]
@@ -184,6 +187,10 @@ impl Totals {
         self.bytes_received.fetch_add(bytes, Relaxed);
     }
 
+    fn ended(&self, kind: Kind, stage: Stage) {
+        *locked(&self.transfers).entry((kind, stage)).or_default() += 1;
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         Counts {
             requests: locked(&self.requests).clone(),
@@ -194,6 +201,7 @@ impl Totals {
             instances_failed: self.instances_failed.load(Relaxed),
             instances_duplicate: self.instances_duplicate.load(Relaxed),
             instances_retrieved: self.instances_retrieved.load(Relaxed),
+            transfers: locked(&self.transfers).clone(),
         }
     }
 }
@@ -278,6 +286,7 @@ impl Drop for Transfer {
         if report.stage == Stage::Running {
             report.stage = Stage::Cancelled;
         }
+        self.all.totals.ended(report.kind, report.stage);
         locked(&self.all.now).retain(|entry| !Arc::ptr_eq(entry, &self.entry));
         let mut last = locked(&self.all.last);
         while last.len() >= REMEMBERED {
