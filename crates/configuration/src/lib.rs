@@ -51,6 +51,8 @@ const LONGEST: u64 = 86_400;
 pub struct Configuration {
     /// The accounts that can be used.
     pub accounts: Vec<Account>,
+    /// The names of all accounts there are, also of those that cannot be used.
+    pub account_names: Vec<String>,
     /// The DICOMweb plugin's options.
     pub dicomweb: DicomWebSettings,
     /// How token requests are sent.
@@ -139,6 +141,7 @@ pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Findi
     let accounts = section.object("Accounts", "use { \"NAME\": { \"Project\": … } }");
     section.finish();
 
+    let account_names = accounts.into_iter().flatten().map(|(name, _)| name.clone()).collect();
     let accounts: Vec<_> = accounts
         .into_iter()
         .flatten()
@@ -152,6 +155,7 @@ pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Findi
     }
     let configuration = Configuration {
         accounts,
+        account_names,
         dicomweb: DicomWebSettings {
             root: root(dicomweb.get("Root").and_then(Value::as_str).unwrap_or("/dicom-web/")),
             enabled: flag(dicomweb.get("Enable"), true),

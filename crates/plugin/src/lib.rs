@@ -11,10 +11,12 @@
 mod dicomweb;
 mod gateway;
 mod logging;
+mod metrics;
 pub mod publication;
 mod publisher;
 mod running;
 mod server;
+mod status;
 mod store_check;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod without_libm;
@@ -22,19 +24,22 @@ mod without_libm;
 use std::{
     ffi::CStr,
     panic::{self, AssertUnwindSafe},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use orthanc_gcp_configuration::{Configuration, Severity};
-use orthanc_sdk::{Change, Host, Plugin, Refusal, Version};
+use google_credentials::{Outside, World as _};
+use orthanc_gcp_configuration::{Configuration, Finding, SECTION, Severity};
+use orthanc_sdk::{Change, Host, Plugin, Refusal, RestReply, RestRequest, Version};
 use publication::Wipe;
 use running::Running;
+use status::{Phase, Status, Trouble};
 
 /// The plugin, between `OrthancPluginInitialize` and `OrthancPluginFinalize`.
 pub struct GoogleCloudPlatform {
     host: Host,
     configuration: Configuration,
     wipe: Wipe,
+    status: Arc<Status>,
     running: Mutex<Option<Running>>,
 }
 
@@ -46,14 +51,22 @@ impl Plugin for GoogleCloudPlatform {
 
     fn initialize(host: &Host) -> Result<Self, Refusal> {
         // A panic refuses the host, and a refusal ends Orthanc: a mistake in here must cost no more than the accounts.
-        let configuration =
+        let (configuration, findings) =
             panic::catch_unwind(AssertUnwindSafe(|| read_configuration(host))).unwrap_or_default();
+        let now = Outside::new(configuration.http.clone()).now();
+        let status = Arc::new(Status::new(&configuration, &findings, now));
         host.set_description(
             "Keeps DICOM stores of the Google Cloud Healthcare API available as remote DICOMweb servers.",
         );
         // Where users search and retrieve; relative to Orthanc Explorer, so that it works behind a path prefix.
         host.set_root_uri(&format!("..{}app/client/index.html", configuration.dicomweb.root));
-        Ok(Self { host: host.clone(), configuration, wipe: dicomweb::wipe(), running: Mutex::new(None) })
+        Ok(Self {
+            host: host.clone(),
+            configuration,
+            wipe: dicomweb::wipe(),
+            status,
+            running: Mutex::new(None),
+        })
     }
 
     fn on_change(&self, change: Change) {
@@ -62,6 +75,18 @@ impl Plugin for GoogleCloudPlatform {
             Change::OrthancStopped => self.stop(),
             _ => {}
         }
+    }
+
+    fn routes(&self) -> Vec<String> {
+        vec![status::ROUTE.to_owned()]
+    }
+
+    fn on_rest(&self, request: &RestRequest<'_>) -> RestReply {
+        status::answer(&self.status, request)
+    }
+
+    fn refresh_metrics(&self) {
+        metrics::refresh(&self.host, &self.status);
     }
 }
 
@@ -76,7 +101,7 @@ const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_V
 impl GoogleCloudPlatform {
     /// Begins to keep tokens, on a thread of the plugin's own: callbacks of all plugins share one lock.
     fn start(&self) {
-        self.stop();
+        self.end();
         let _log = logging::into_log_of(&self.host);
         if self.configuration.accounts.is_empty() {
             tracing::warn!(
@@ -84,16 +109,32 @@ impl GoogleCloudPlatform {
             );
             return;
         }
-        match Running::start(self.host.clone(), self.configuration.clone(), self.wipe) {
+        match Running::start(
+            self.host.clone(),
+            self.configuration.clone(),
+            self.wipe,
+            Arc::clone(&self.status),
+        ) {
             Ok(running) => *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running),
-            Err(error) => tracing::error!(
-                "no account can be used: no thread could be started ({error}); free memory or raise the limit of threads, and restart Orthanc"
-            ),
+            Err(error) => {
+                let words = format!(
+                    "no thread could be started ({error}); free memory or raise the limit of threads, and restart Orthanc"
+                );
+                tracing::error!("no account can be used: {words}");
+                let since = Outside::new(self.configuration.http.clone()).now();
+                self.status.enter(Phase::Unusable(Trouble { path: SECTION, words, since }));
+            }
         }
     }
 
-    /// Ends the thread and waits for it, as short as that takes: nothing it does blocks.
+    /// From now on there is nothing to tell.
     fn stop(&self) {
+        self.status.enter(Phase::Stopped);
+        self.end();
+    }
+
+    /// Ends the thread and waits for it, as short as that takes: nothing it does blocks.
+    fn end(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(running);
     }
@@ -106,7 +147,7 @@ impl Drop for GoogleCloudPlatform {
 }
 
 /// Reads the configuration and tells the log everything that is wrong with it.
-fn read_configuration(host: &Host) -> Configuration {
+fn read_configuration(host: &Host) -> (Configuration, Vec<Finding>) {
     let _log = logging::into_log_of(host);
     let text = match host.configuration() {
         Ok(text) => text,
@@ -114,15 +155,15 @@ fn read_configuration(host: &Host) -> Configuration {
             tracing::error!(
                 "no account can be used: Orthanc does not give its configuration ({error}); restart Orthanc"
             );
-            return Configuration::default();
+            return Default::default();
         }
     };
     let (configuration, findings) = orthanc_gcp_configuration::read(&text);
-    for finding in findings {
+    for finding in &findings {
         match finding.severity {
             Severity::Error => tracing::error!("{finding}"),
             Severity::Warning => tracing::warn!("{finding}"),
         }
     }
-    configuration
+    (configuration, findings)
 }

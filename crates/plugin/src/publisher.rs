@@ -7,7 +7,6 @@ use std::{
 };
 
 use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Kept, World};
-use orthanc_gcp_configuration::Account;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
     gateway::Transport,
     publication::{Publication, Seen, Wipe},
     server::server,
+    status::{LiveAccount, ServerState},
 };
 
 /// The accounts, their newest tokens, and what the DICOMweb plugin holds of them.
@@ -29,8 +29,7 @@ pub(crate) struct Publisher {
 }
 
 struct Entry {
-    account: Account,
-    transport: Transport,
+    live: Arc<LiveAccount>,
     kept: watch::Receiver<Kept>,
     /// The last refusal told to the log.
     trouble: Option<String>,
@@ -44,10 +43,14 @@ impl Publisher {
         world: Arc<dyn World>,
         look_every: Duration,
         wipe: Wipe,
-        accounts: Vec<(Account, Transport, watch::Receiver<Kept>)>,
+        accounts: Vec<Arc<LiveAccount>>,
     ) -> Self {
-        let entry =
-            |(account, transport, kept)| Entry { account, transport, kept, trouble: None, announced: false };
+        let entry = |live: Arc<LiveAccount>| Entry {
+            kept: live.handle.kept(),
+            live,
+            trouble: None,
+            announced: false,
+        };
         Self {
             dicomweb,
             started_at: world.now(),
@@ -91,13 +94,14 @@ impl Publisher {
         let listed = self.dicomweb.servers().ok();
         for account in self.publication.held() {
             let Some(entry) = self.accounts.get(account) else { continue };
-            if listed.as_ref().is_some_and(|listed| !listed.contains(&entry.account.name)) {
+            let account = &entry.live.account;
+            if listed.as_ref().is_some_and(|listed| !listed.contains(&account.name)) {
                 continue;
             }
-            if let Err(trouble) = self.dicomweb.withdraw(&entry.account.name) {
+            if let Err(trouble) = self.dicomweb.withdraw(&account.name) {
                 tracing::warn!(
                     "{}: its server could not be taken out of Orthanc's database, which now holds its last token: {trouble}",
-                    entry.account.title()
+                    account.title()
                 );
             }
         }
@@ -114,17 +118,20 @@ impl Publisher {
 
     fn give(&mut self, account: usize) {
         let Some(entry) = self.accounts.get_mut(account) else { return };
-        let server = server(&entry.account, &entry.transport, &entry.kept.borrow());
-        match self.dicomweb.publish(&entry.account.name, &server) {
+        let LiveAccount { account: owner, transport, .. } = &*entry.live;
+        let server = server(owner, transport, &entry.kept.borrow());
+        match self.dicomweb.publish(&owner.name, &server) {
             Ok(()) => {
                 entry.trouble = None;
+                entry.live.server_is(ServerState::Awaited);
                 self.publication.accepted(account);
             }
             Err(trouble) => {
+                entry.live.server_is(ServerState::Refused);
                 if entry.trouble.as_ref() != Some(&trouble) {
                     tracing::error!(
                         "{}: the DICOMweb plugin refuses the server: {trouble}; check DicomWeb.Root, DicomWeb.Enable and the options of the same server in DicomWeb.Servers (it is tried again)",
-                        entry.account.title()
+                        owner.title()
                     );
                 }
                 entry.trouble = Some(trouble);
@@ -155,8 +162,9 @@ impl Publisher {
 
     fn changes(&mut self, listed: &BTreeSet<String>) -> Vec<(usize, Seen)> {
         let accounts = &self.accounts;
-        let is_listed =
-            |account: usize| accounts.get(account).is_some_and(|entry| listed.contains(&entry.account.name));
+        let is_listed = |account: usize| {
+            accounts.get(account).is_some_and(|entry| listed.contains(&entry.live.account.name))
+        };
         let elapsed = self.elapsed();
         self.publication.looked(elapsed, is_listed)
     }
@@ -169,21 +177,26 @@ impl Publisher {
 
 impl Entry {
     fn tell(&mut self, seen: Seen) {
-        let Account { name, .. } = &self.account;
-        let title = self.account.title();
+        let LiveAccount { account, transport, .. } = &*self.live;
+        let (name, title) = (&account.name, account.title());
+        match seen {
+            Seen::Holds => self.live.server_is(ServerState::Held),
+            Seen::Gone => self.live.server_is_gone(),
+            Seen::Deleted => self.live.server_is(ServerState::Deleted),
+        }
         match seen {
             Seen::Holds if !self.announced => {
                 self.announced = true;
                 let universe = self.kept.borrow().grant().map(|grant| grant.universe_domain.clone());
-                let url = self.account.url(universe.as_deref().unwrap_or(DEFAULT_UNIVERSE_DOMAIN));
-                let way = match self.transport {
+                let url = account.url(universe.as_deref().unwrap_or(DEFAULT_UNIVERSE_DOMAIN));
+                let way = match transport {
                     Transport::Gateway { .. } => ", through the gateway",
                     Transport::Direct | Transport::FallenBack(_) => "",
                 };
                 tracing::warn!("{title}: ready, as DICOMweb server \"{name}\" for {url}{way}");
             }
             // The gateway has the tokens; its server stays the same.
-            Seen::Holds if matches!(self.transport, Transport::Gateway { .. }) => {}
+            Seen::Holds if matches!(transport, Transport::Gateway { .. }) => {}
             Seen::Holds if matches!(*self.kept.borrow(), Kept::Expired(_)) => {
                 tracing::info!("{title}: its server holds no token now");
             }

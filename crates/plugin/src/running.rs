@@ -19,6 +19,7 @@ use crate::{
     logging,
     publication::Wipe,
     publisher::Publisher,
+    status::{self, History, Live, LiveAccount, Phase, Status, Trouble},
     store_check::check_store,
 };
 
@@ -35,13 +36,18 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts the thread.
-    pub(crate) fn start(host: Host, configuration: Configuration, wipe: Wipe) -> io::Result<Self> {
+    pub(crate) fn start(
+        host: Host,
+        configuration: Configuration,
+        wipe: Wipe,
+        status: Arc<Status>,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
             host.name_current_thread(THREAD_NAME);
             let log = logging::into_log_of(&host);
-            runtime.block_on(run(&host, configuration, wipe, stopped));
+            runtime.block_on(run(&host, configuration, wipe, &status, stopped));
             drop(runtime);
             drop(log);
             host.clear_current_thread_name();
@@ -60,8 +66,14 @@ impl Drop for Running {
     }
 }
 
-async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: oneshot::Receiver<()>) {
-    let Configuration { accounts, dicomweb: settings, http, look_every, gateway_port } = configuration;
+async fn run(
+    host: &Host,
+    configuration: Configuration,
+    wipe: Wipe,
+    status: &Status,
+    stopped: oneshot::Receiver<()>,
+) {
+    let Configuration { accounts, dicomweb: settings, http, look_every, gateway_port, .. } = configuration;
     let dicomweb = DicomWeb::new(host.clone(), settings.root);
     let checked = match dicomweb.check() {
         Ok(()) if !settings.enabled => Err("DicomWeb.Enable is false; set it to true".to_owned()),
@@ -69,6 +81,8 @@ async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: one
     };
     if let Err(trouble) = checked {
         tracing::error!("no account can be used: {trouble}");
+        let since = Outside::new(http).now();
+        status.enter(Phase::Unusable(Trouble { path: "DicomWeb", words: trouble, since }));
         return;
     }
 
@@ -91,12 +105,11 @@ async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: one
             };
             keepers.spawn(keep_for_ever(Arc::clone(&world), keeping, sender));
             keepers.spawn(announce(index, handle.kept(), new_tokens.clone()));
-            keepers.spawn(check_store(Arc::clone(&world), account.clone(), handle.kept()));
         }
         kept_accounts.push((account, handle));
     }
     keepers.spawn(watch_files(Arc::clone(&world), watched));
-    let (transports, _serving) = gateway::begin(host, http, &world, gateway_port, &kept_accounts);
+    let (transports, serving) = gateway::begin(host, http.clone(), &world, gateway_port, &kept_accounts);
     let shows_tokens = transports.iter().any(|transport| !matches!(transport, Transport::Gateway { .. }));
     if settings.servers_in_database && shows_tokens {
         tracing::warn!(
@@ -106,18 +119,32 @@ async fn run(host: &Host, configuration: Configuration, wipe: Wipe, stopped: one
     for (index, ((account, _), transport)) in kept_accounts.iter().zip(&transports).enumerate() {
         // Nothing to wait for: the server takes requests without a token, or the gateway waits for it.
         if account.source.is_none() || matches!(transport, Transport::Gateway { .. }) {
-            drop(new_tokens.send(index));
+            let (Ok(()) | Err(_)) = new_tokens.send(index);
         }
     }
-    let kept_accounts = kept_accounts.into_iter().zip(transports);
-    let kept_accounts =
-        kept_accounts.map(|((account, handle), transport)| (account, transport, handle.kept())).collect();
-    let mut publisher = Publisher::new(dicomweb, world, look_every, wipe, kept_accounts);
+    let live =
+        |((account, handle), transport)| Arc::new(LiveAccount::new(account, transport, handle, world.now()));
+    let accounts: Vec<_> = kept_accounts.into_iter().zip(transports).map(live).collect();
+    for account in accounts.iter().filter(|live| live.account.source.is_some()) {
+        keepers.spawn(check_store(Arc::clone(&world), Arc::clone(account)));
+        keepers.spawn(status::describe(Arc::clone(&world), Arc::clone(account)));
+    }
+    let (jobs, asked) = mpsc::unbounded_channel();
+    keepers.spawn(status::serve_jobs(Arc::clone(&world), http, asked));
+    let gateway = serving.as_ref().map(|serving| serving.gateway().clone());
+    let history = Arc::new(History::default());
+    if let Some(gateway) = &gateway {
+        keepers.spawn(status::keep_history(Arc::clone(&world), gateway.clone(), Arc::clone(&history)));
+    }
+    let live = Live { world: Arc::clone(&world), accounts: accounts.clone(), gateway, history, jobs };
+    status.enter(Phase::Running(Arc::new(live)));
+    let mut publisher = Publisher::new(dicomweb, world, look_every, wipe, accounts);
     tokio::select! {
         // Sent or dropped: either way the plugin stops.
         _ = stopped => {}
         () = publisher.run(&mut tokens) => {}
     }
+    drop(serving);
     keepers.shutdown().await;
     if settings.servers_in_database {
         publisher.withdraw_all();

@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use google_credentials::{Failure, FailureKind, Grant, Kept, Method, Request, World, remedy};
 use orthanc_gcp_configuration::Account;
-use tokio::sync::watch;
+
+use crate::status::LiveAccount;
 
 /// The start belongs to the tokens: the check comes so much later, and up to twice so much.
 const AFTER_READY: Duration = Duration::from_secs(3);
@@ -18,7 +19,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const SEARCH: &str = "studies?StudyInstanceUID=2.25.0&limit=1";
 
 /// Asks until the store lets the account in.
-pub(crate) async fn check_store(world: Arc<dyn World>, account: Account, mut kept: watch::Receiver<Kept>) {
+pub(crate) async fn check_store(world: Arc<dyn World>, live: Arc<LiveAccount>) {
+    let account = &live.account;
+    let mut kept = live.handle.kept();
     if kept.wait_for(|kept| matches!(kept, Kept::Token(_))).await.is_err() {
         return;
     }
@@ -28,8 +31,9 @@ pub(crate) async fn check_store(world: Arc<dyn World>, account: Account, mut kep
         let newest = kept.borrow_and_update().clone();
         if let Kept::Token(grant) = newest {
             let title = account.title();
-            match ask(&*world, &account, &grant).await {
+            match ask(&*world, account, &grant).await {
                 Ok(()) if told.is_some() => {
+                    live.store_accepts();
                     tracing::warn!("{title}: Google lets it use the DICOM store now");
                     return;
                 }
@@ -38,6 +42,9 @@ pub(crate) async fn check_store(world: Arc<dyn World>, account: Account, mut kep
                     return;
                 }
                 Err(failure) => {
+                    if failure.kind == FailureKind::NeedsPerson {
+                        live.store_refuses(failure.clone(), world.now());
+                    }
                     let repeated = told.as_ref().is_some_and(|told| told.remedy == failure.remedy);
                     if failure.kind == FailureKind::NeedsPerson && !repeated {
                         tracing::error!("{title}: Google refuses the DICOM store: {failure}");

@@ -21,6 +21,7 @@ mod gateway;
 mod network;
 mod publication;
 mod stage;
+mod status;
 mod stopping;
 mod store;
 mod wrong_answers;

@@ -1,0 +1,291 @@
+//! How it stands with one account.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::SystemTime,
+};
+
+use google_credentials::{
+    DEFAULT_UNIVERSE_DOMAIN, Description, Failure, Health, HealthState, PastFailure, TokenHandle,
+};
+use orthanc_gcp_configuration::Account;
+use serde_json::{Value, json};
+
+use super::{
+    Live, Named, Phase, Status,
+    check::Checks,
+    jobs::Job,
+    json::{kind, mistake, optional_seconds_until, optional_time, time},
+    locked,
+};
+use crate::gateway::Transport;
+
+/// How it stands with an account, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing has gone wrong yet, and the first token is not there.
+    Starting,
+    /// It works.
+    Ok,
+    /// The token is good, but could not be renewed.
+    Expiring,
+    /// There is no good token, or the store refuses the account.
+    Failing,
+    /// The configuration does not let it be used.
+    Misconfigured,
+}
+
+impl State {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Starting, Self::Ok, Self::Expiring, Self::Failing, Self::Misconfigured];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ok => "ok",
+            Self::Expiring => "expiring",
+            Self::Failing => "failing",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}
+
+/// What the DICOMweb plugin holds of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerState {
+    /// Nothing yet, or it was given and not yet seen in the list.
+    Awaited,
+    /// Our server.
+    Held,
+    /// Nothing, because it refuses it.
+    Refused,
+    /// Nothing, because somebody has deleted it.
+    Deleted,
+}
+
+impl ServerState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Awaited => "awaited",
+            Self::Held => "held",
+            Self::Refused => "refused",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// An account while the plugin's threads do their work.
+pub(crate) struct LiveAccount {
+    pub(crate) account: Account,
+    pub(crate) transport: Transport,
+    pub(crate) handle: TokenHandle,
+    pub(super) checks: Checks,
+    pub(super) description: Mutex<Option<Description>>,
+    /// The metadata server is being asked whose tokens it gives.
+    pub(super) is_being_described: AtomicBool,
+    began: SystemTime,
+    server: Mutex<ServerState>,
+    store: Mutex<StoreAccess>,
+}
+
+/// What the store has said to the account's searches.
+#[derive(Default)]
+struct StoreAccess {
+    refusal: Option<PastFailure>,
+    is_healed: bool,
+}
+
+impl LiveAccount {
+    pub(crate) fn new(account: Account, transport: Transport, handle: TokenHandle, now: SystemTime) -> Self {
+        Self {
+            account,
+            transport,
+            handle,
+            checks: Checks::default(),
+            description: Mutex::default(),
+            is_being_described: AtomicBool::new(false),
+            began: now,
+            server: Mutex::new(ServerState::Awaited),
+            store: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.handle.health().borrow().clone()
+    }
+
+    /// What the DICOMweb plugin holds now.
+    pub(crate) fn server_is(&self, state: ServerState) {
+        let mut server = locked(&self.server);
+        // A new token is given to the server that is there: it is held all the while.
+        if (*server, state) != (ServerState::Held, ServerState::Awaited) {
+            *server = state;
+        }
+    }
+
+    /// The DICOMweb plugin has lost it.
+    pub(crate) fn server_is_gone(&self) {
+        *locked(&self.server) = ServerState::Awaited;
+    }
+
+    /// The store does not let the account in.
+    pub(crate) fn store_refuses(&self, failure: Failure, at: SystemTime) {
+        let mut store = locked(&self.store);
+        // What repeats began when it was first seen.
+        let at = match &store.refusal {
+            Some(past) if !store.is_healed && past.failure.remedy == failure.remedy => past.at,
+            _ => at,
+        };
+        *store = StoreAccess { refusal: Some(PastFailure { at, failure }), is_healed: false };
+    }
+
+    /// The store lets the account in.
+    pub(crate) fn store_accepts(&self) {
+        locked(&self.store).is_healed = true;
+    }
+
+    /// In one word, and since when.
+    pub(crate) fn state(&self) -> (State, SystemTime) {
+        let refused = {
+            let store = locked(&self.store);
+            store.refusal.as_ref().filter(|_| !store.is_healed).map(|past| past.at)
+        };
+        let health = self.health();
+        match (health.state, refused) {
+            _ if self.account.source.is_none() => (State::Ok, self.began),
+            (HealthState::Failing, _) => (State::Failing, health.since),
+            (_, Some(since)) => (State::Failing, since),
+            (HealthState::Starting, None) => (State::Starting, health.since),
+            (HealthState::Ok, None) => (State::Ok, health.since),
+            (HealthState::Expiring, None) => (State::Expiring, health.since),
+        }
+    }
+
+    /// Whom the tokens stand for. Where only the metadata server knows, it is asked, and the next who asks is told.
+    fn principal(&self, health: &Health, live: &Live) -> Option<String> {
+        let known = locked(&self.description).clone();
+        let asks_server = known.as_ref().is_some_and(|known| known.kind.ends_with("metadata server"));
+        let principal = health.principal.clone().or_else(|| known.and_then(|known| known.principal));
+        if principal.is_none()
+            && asks_server
+            && health.refreshes > 0
+            && !self.is_being_described.swap(true, SeqCst)
+        {
+            let itself = live.accounts.iter().find(|other| std::ptr::eq(&***other, self));
+            if let Some(account) = itself {
+                // Nobody takes it where the plugin is stopping.
+                drop(live.jobs.send(Job::Describe(account.clone())));
+            }
+        }
+        principal
+    }
+
+    /// The newest of what went wrong, with what it kept from working.
+    fn last_error(&self, health: &Health) -> Value {
+        let store = locked(&self.store);
+        let of_token = health.last_failure.as_ref().map(|past| (past, "token", health.failure().is_none()));
+        let of_store = store.refusal.as_ref().map(|past| (past, "store", store.is_healed));
+        // One that lasts goes before one that is over.
+        let newest =
+            of_token.into_iter().chain(of_store).max_by_key(|(past, _, is_healed)| (!is_healed, past.at));
+        let Some((PastFailure { at, failure }, of, is_healed)) = newest else { return Value::Null };
+        let option = failure.option.map(|option| format!("{}.{option}", self.account.option_path()));
+        json!({
+            "Time": time(*at),
+            "Of": of,
+            "Kind": kind(failure.kind),
+            "Message": failure.cause,
+            "Remedy": failure.remedy,
+            "Option": option,
+            "Healed": is_healed,
+        })
+    }
+}
+
+impl Status {
+    /// An account as the routes tell it.
+    pub(super) fn account_json(&self, named: &Named, phase: &Phase) -> Value {
+        let (state, since) = self.state(named, phase);
+        let mut mistakes: Vec<Value> = self.mistakes(named).into_iter().map(mistake).collect();
+        if let (Phase::Unusable(trouble), Some(_)) = (phase, &named.usable) {
+            mistakes.push(json!({"Path": trouble.path, "Severity": "error", "Message": trouble.words}));
+        }
+        let mut answer = json!({
+            "Name": named.name,
+            "State": state.word(),
+            "Since": time(since),
+            "Mistakes": mistakes,
+            "CredentialKind": null,
+            "Principal": null,
+            "StoreUrl": named.usable.as_ref().map(|account| store_url(account, None)),
+            "Transport": null,
+            "FallenBackBecause": null,
+            "Expiry": null,
+            "SecondsToExpiry": null,
+            "LastRefresh": null,
+            "NextRefresh": null,
+            "SecondsToNextRefresh": null,
+            "Refreshes": 0,
+            "Failures": {"Transient": 0, "NeedsPerson": 0, "Configuration": 0},
+            "LastError": null,
+            "DicomWebServer": ServerState::Awaited.word(),
+            "Check": null,
+        });
+        if let Phase::Running(live) = phase
+            && let Some(account) = live.account(&named.name)
+            && let (Value::Object(answer), Value::Object(more)) = (&mut answer, account.json(live))
+        {
+            answer.extend(more);
+        }
+        answer
+    }
+}
+
+impl LiveAccount {
+    fn json(&self, live: &Live) -> Value {
+        let now = live.world.now();
+        let health = self.health();
+        let has_tokens = self.account.source.is_some();
+        let next_refresh = health.next_refresh.filter(|_| has_tokens);
+        let universe = self.handle.kept().borrow().grant().map(|grant| grant.universe_domain.clone());
+        let (transport, fallen_back) = match &self.transport {
+            Transport::Direct => ("Direct", None),
+            Transport::FallenBack(why) => ("FallenBack", Some(why)),
+            Transport::Gateway { .. } => ("Gateway", None),
+        };
+        let kind = match &self.account.source {
+            None => Some("none".to_owned()),
+            Some(_) => locked(&self.description).as_ref().map(|known| known.kind.clone()),
+        };
+        json!({
+            "CredentialKind": kind,
+            "Principal": if has_tokens { self.principal(&health, live) } else { None },
+            "StoreUrl": store_url(&self.account, universe.as_deref()),
+            "Transport": transport,
+            "FallenBackBecause": fallen_back,
+            "Expiry": optional_time(health.expires_at),
+            "SecondsToExpiry": optional_seconds_until(health.expires_at, now),
+            "LastRefresh": optional_time(health.last_refresh),
+            "NextRefresh": optional_time(next_refresh),
+            "SecondsToNextRefresh": optional_seconds_until(next_refresh, now),
+            "Refreshes": health.refreshes,
+            "Failures": {
+                "Transient": health.failures.transient,
+                "NeedsPerson": health.failures.needs_person,
+                "Configuration": health.failures.configuration,
+            },
+            "LastError": self.last_error(&health),
+            "DicomWebServer": locked(&self.server).word(),
+            "Check": self.checks.json(),
+        })
+    }
+}
+
+/// Where the account's requests arrive in the end.
+fn store_url(account: &Account, universe_domain: Option<&str>) -> String {
+    let configured = account.source.as_ref().and_then(|source| source.universe_domain.as_deref());
+    account.url(universe_domain.or(configured).unwrap_or(DEFAULT_UNIVERSE_DOMAIN))
+}

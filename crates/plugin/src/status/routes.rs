@@ -1,0 +1,179 @@
+//! The routes below `/google-cloud-platform/`, which `docs/openapi.json` describes.
+
+use std::sync::Arc;
+
+use orthanc_gcp_doctor::Writing;
+use orthanc_sdk::{Method, RestReply, RestRequest};
+use serde_json::{Value, json};
+
+use super::{Live, LiveAccount, Named, Phase, Status, jobs::Job, json::mistake, transfers};
+
+/// Everything of ours. What there is below is found out here, so that whatever there is not gets a sentence of ours, too.
+pub(crate) const ROUTE: &str = "/google-cloud-platform(/.*)?";
+const ROOT: &str = "/google-cloud-platform";
+/// The same document as in the repository.
+const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
+
+/// Answers a request for [`ROUTE`].
+pub(crate) fn answer(status: &Status, request: &RestRequest<'_>) -> RestReply {
+    let path = request.path.strip_prefix(ROOT).unwrap_or(&request.path);
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let outcome = match (parts.as_slice(), request.method) {
+        (["openapi.json"], Method::Get) => return RestReply::json(200, OPENAPI),
+        (["accounts"], Method::Get) => accounts(status),
+        (["accounts", name], Method::Get) => account(status, name),
+        (["transfers"], Method::Get) => transfers(status),
+        (["accounts", name, "refresh"], Method::Post) => refresh(status, name),
+        (["accounts", name, "check"], Method::Post) => check(status, name, request.body),
+        (["openapi.json" | "accounts" | "transfers"] | ["accounts", _], _) => {
+            return RestReply::method_not_allowed("GET");
+        }
+        (["accounts", _, "refresh" | "check"], _) => return RestReply::method_not_allowed("POST"),
+        _ => Err(Refusal::new(
+            404,
+            format!("nothing answers at {}", request.path),
+            format!("{ROOT}/openapi.json tells what there is"),
+        )),
+    };
+    let (code, body) = match outcome {
+        Ok(answer) => (200, answer),
+        Err(refusal) => (refusal.status, refusal.json()),
+    };
+    // States change from moment to moment.
+    RestReply::json(code, body.to_string()).with_header("Cache-Control", "no-store")
+}
+
+/// Why there is no answer, with the remedy.
+struct Refusal {
+    status: u16,
+    message: String,
+    remedy: String,
+}
+
+impl Refusal {
+    fn new(status: u16, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { status, message: message.into(), remedy: remedy.into() }
+    }
+
+    fn stopping() -> Self {
+        Self::new(503, "Orthanc is stopping", "ask again when it runs")
+    }
+
+    fn json(&self) -> Value {
+        json!({"status": self.status, "message": self.message, "remedy": self.remedy})
+    }
+}
+
+fn accounts(status: &Status) -> Result<Value, Refusal> {
+    let phase = phase(status)?;
+    let accounts: Vec<Value> =
+        status.accounts.iter().map(|named| status.account_json(named, &phase)).collect();
+    let mistakes: Vec<Value> = status.findings.iter().map(mistake).collect();
+    Ok(json!({"Accounts": accounts, "Mistakes": mistakes}))
+}
+
+fn account(status: &Status, name: &str) -> Result<Value, Refusal> {
+    Ok(status.account_json(find(status, name)?, &phase(status)?))
+}
+
+fn transfers(status: &Status) -> Result<Value, Refusal> {
+    Ok(match phase(status)? {
+        Phase::Running(live) => transfers::transfers(&live),
+        _ => transfers::no_gateway(),
+    })
+}
+
+/// A new token. Ends when that is there, when it is known why it is not, or when Orthanc stops.
+fn refresh(status: &Status, name: &str) -> Result<Value, Refusal> {
+    let named = find(status, name)?;
+    let (live, account) = usable(status, named)?;
+    if account.account.source.is_none() {
+        return Err(Refusal::new(
+            409,
+            format!("{} has no credential: its AccessToken is \"none\"", account.account.title()),
+            "name a credential instead of AccessToken, if it needs tokens",
+        ));
+    }
+    match live.ask(|done| Job::Refresh(account, done)) {
+        Some(Ok(())) => Ok(status.account_json(named, &phase(status)?)),
+        Some(Err(failure)) => Err(Refusal::new(502, failure.cause, failure.remedy)),
+        None => Err(Refusal::stopping()),
+    }
+}
+
+/// An examination. Ends with it, or when Orthanc stops.
+fn check(status: &Status, name: &str, body: &[u8]) -> Result<Value, Refusal> {
+    let writing = writing(body)?;
+    let named = find(status, name)?;
+    let (live, account) = usable(status, named)?;
+    live.ask(|done| Job::Check(Arc::clone(&account), writing, done)).ok_or_else(Refusal::stopping)?;
+    Ok(account.checks.json())
+}
+
+/// The body of a check: nothing, or `{"Write": true}`.
+fn writing(body: &[u8]) -> Result<Writing, Refusal> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Writing::Nothing);
+    }
+    let wrong = || {
+        let remedy = "send none, {}, or {\"Write\": true} to have an instance stored, retrieved and deleted";
+        Refusal::new(400, "the body is not what a check takes", remedy)
+    };
+    let Ok(Value::Object(body)) = serde_json::from_slice(body) else { return Err(wrong()) };
+    if body.keys().any(|key| key != "Write") {
+        return Err(wrong());
+    }
+    match body.get("Write") {
+        None | Some(Value::Bool(false)) => Ok(Writing::Nothing),
+        Some(Value::Bool(true)) => Ok(Writing::OneInstance),
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// What goes on, unless that is nothing any more.
+fn phase(status: &Status) -> Result<Phase, Refusal> {
+    match status.phase() {
+        Phase::Stopped => Err(Refusal::stopping()),
+        phase => Ok(phase),
+    }
+}
+
+fn find<'a>(status: &'a Status, name: &str) -> Result<&'a Named, Refusal> {
+    let exact = |name: &str| status.accounts.iter().find(|named| named.name == name);
+    // Some Orthancs make a space of a plus.
+    if let Some(named) = exact(name).or_else(|| exact(&name.replace(' ', "+"))) {
+        return Ok(named);
+    }
+    let likeness = |named: &Named| strsim::jaro_winkler(&named.name.to_lowercase(), &name.to_lowercase());
+    let nearest = status.accounts.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let remedy = match nearest.filter(|named| likeness(named) > 0.7) {
+        Some(named) => format!("did you mean \"{}\"? {ROOT}/accounts lists them all", named.name),
+        None => format!("{ROOT}/accounts lists those there are"),
+    };
+    Err(Refusal::new(404, format!("there is no account \"{name}\""), remedy))
+}
+
+/// An account that something can be done with.
+fn usable(status: &Status, named: &Named) -> Result<(Arc<Live>, Arc<LiveAccount>), Refusal> {
+    if named.usable.is_none() {
+        return Err(Refusal::new(
+            409,
+            format!("the account \"{}\" cannot be used: its configuration is wrong", named.name),
+            format!("correct what {ROOT}/accounts lists as its Mistakes, and restart Orthanc"),
+        ));
+    }
+    match phase(status)? {
+        Phase::Running(live) => {
+            let account = live.accounts.iter().find(|live| live.account.name == named.name).cloned();
+            let account = account.ok_or_else(|| Refusal::new(503, "Orthanc is starting", "ask again"))?;
+            Ok((live, account))
+        }
+        Phase::Unusable(trouble) => Err(Refusal::new(
+            409,
+            format!("no account can be used: {}", trouble.words),
+            "correct that, and restart Orthanc",
+        )),
+        Phase::Starting => Err(Refusal::new(503, "Orthanc is starting", "ask again in some seconds")),
+        Phase::Stopped => Err(Refusal::stopping()),
+    }
+}
