@@ -24,8 +24,7 @@ pub(crate) fn page(command: Option<&str>) -> Result<(), Error> {
             let found = found.ok_or_else(|| {
                 Error::Usage(format!("there is no command `{name}`; `orthanc-gcp --help` lists all"))
             })?;
-            let title: &'static str = Box::leak(format!("orthanc-gcp-{name}").into_boxed_str());
-            found.name(title)
+            found.name(format!("orthanc-gcp-{name}"))
         }
     };
     Ok(clap_mangen::Man::new(page).render(&mut io::stdout())?)

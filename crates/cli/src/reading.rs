@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use google_credentials::World;
-use orthanc_gcp_configuration::{Account, Configuration, KeyPath, SECTION, Severity};
+use orthanc_gcp_configuration::{Account, Configuration, DicomWebSettings, KeyPath, SECTION, Severity};
 use serde_json::Value;
 
 use crate::{
@@ -50,7 +50,7 @@ pub(crate) fn read(paths: &[PathBuf], world: &dyn World) -> Result<Reading, Erro
         path: Some(finding.path),
         text: finding.text,
     });
-    let mut mistakes: Vec<Mistake> = odd.chain(found).collect();
+    let mut mistakes: Vec<Mistake> = odd.chain(found).chain(of_dicomweb(&configuration, &files)).collect();
     let names = names(&files);
     if names.is_empty() && mistakes.iter().all(|mistake| mistake.severity != Severity::Error) {
         let path = KeyPath::of([SECTION, "Accounts"]);
@@ -98,6 +98,23 @@ impl Mistake {
             None => self.text.clone(),
         }
     }
+}
+
+/// What the plugin says of the DICOMweb plugin's options when it starts.
+fn of_dicomweb(configuration: &Configuration, files: &Files) -> Vec<Mistake> {
+    let DicomWebSettings { enabled, servers_in_database, .. } = &configuration.dicomweb;
+    let mistake = |key: &str, severity, text: &str| {
+        let path = KeyPath::of(["DicomWeb", key]);
+        Mistake { severity, place: files.place(&path), path: Some(path), text: text.to_owned() }
+    };
+    let disabled = (!enabled).then(|| {
+        mistake("Enable", Severity::Error, "is false, so that no account can be used; set it to true")
+    });
+    let in_database = servers_in_database.then(|| {
+        let text = "is true: the DICOMweb plugin writes every token in clear into Orthanc's database; set it to false";
+        mistake("ServersInDatabase", Severity::Warning, text)
+    });
+    disabled.into_iter().chain(in_database).collect()
 }
 
 /// The names in `GoogleCloudPlatform.Accounts`, in any letter case, as the plugin finds them.

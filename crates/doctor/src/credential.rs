@@ -76,15 +76,23 @@ pub(crate) async fn look(world: &dyn World, account: &Account, report: &mut Repo
 pub(crate) async fn ask(
     world: &dyn World,
     account: &Account,
-    is_sound: bool,
+    look: &Look,
+    is_reached: bool,
     report: &mut Report<'_>,
 ) -> Token {
     let Some(source) = &account.source else {
         report.skipped(Name::Token, "none is wanted");
         return Token::NotWanted;
     };
-    if !is_sound {
+    if !look.is_sound {
         report.skipped(Name::Token, "needs a credential");
+        return Token::Missing;
+    }
+    // Where there is no metadata server, the failure says what else was looked for.
+    let is_metadata_server =
+        look.endpoint.as_ref().is_some_and(|endpoint| endpoint.way == Way::MetadataServer);
+    if !is_reached && !is_metadata_server {
+        report.skipped(Name::Token, "needs a way to the server that gives it");
         return Token::Missing;
     }
     report.begin();

@@ -48,8 +48,8 @@ pub async fn examine(examination: Examination<'_>, tell: &mut (dyn FnMut(&Step) 
     let store =
         account.url(credential.universe_domain.as_deref().or(universe).unwrap_or(DEFAULT_UNIVERSE_DOMAIN));
 
-    network::look(examination, credential.endpoint.as_ref(), &store, &mut report).await;
-    let token = credential::ask(world, account, credential.is_sound, &mut report).await;
-    store::look(examination, token, &mut report).await;
+    let reached = network::look(examination, credential.endpoint.as_ref(), &store, &mut report).await;
+    let token = credential::ask(world, account, &credential, reached.endpoint, &mut report).await;
+    store::look(examination, token, reached.store, &mut report).await;
     report.is_well()
 }

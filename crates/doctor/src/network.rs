@@ -21,17 +21,25 @@ const WRONG_CLOCK: Duration = Duration::from_secs(300);
 /// Google renews its certificates weeks before their end; who renews by hand needs some days.
 const ENDS_SOON: Duration = Duration::from_secs(7 * 86_400);
 
+/// Where the network leads.
+pub(crate) struct Reached {
+    /// To whom the credential asks first, if it asks anybody.
+    pub(crate) endpoint: bool,
+    /// To the store.
+    pub(crate) store: bool,
+}
+
 /// Looks at the way to the endpoint that gives tokens and at the way to the store; where both are the same server, once.
 pub(crate) async fn look(
     examination: Examination<'_>,
     endpoint: Option<&Endpoint>,
     store: &str,
     report: &mut Report<'_>,
-) {
-    let endpoints =
-        endpoint.cloned().into_iter().chain([Endpoint { url: store.to_owned(), way: Way::Usual }]);
-    let mut servers: Vec<Server> = Vec::new();
-    for server in endpoints.filter_map(|endpoint| Server::of(&endpoint)) {
+) -> Reached {
+    let endpoint = endpoint.and_then(Server::of);
+    let store = Server::of(&Endpoint { url: store.to_owned(), way: Way::Usual });
+    let mut servers: Vec<&Server> = Vec::new();
+    for server in endpoint.iter().chain(&store) {
         if !servers.contains(&server) {
             servers.push(server);
         }
@@ -41,15 +49,20 @@ pub(crate) async fn look(
         report.skipped(Name::Proxy, "there is none on the way");
     }
     let mut clock = None;
-    for server in &servers {
+    let mut reached: Vec<&Server> = Vec::new();
+    for server in servers {
         report.begin();
-        let date = go(examination, server, report).await;
-        clock = clock.or(date);
+        if let Some(answered) = go(examination, server, report).await {
+            reached.push(server);
+            clock = clock.or(answered.date);
+        }
     }
     match clock {
         Some((there, here)) => compare(there, here, report),
         None => report.skipped(Name::Clock, "needs a server's answer with a date"),
     }
+    let led = |server: &Option<Server>| server.as_ref().is_none_or(|server| reached.contains(&server));
+    Reached { endpoint: led(&endpoint), store: led(&store) }
 }
 
 /// Scheme, host and port of an endpoint.
@@ -76,12 +89,14 @@ impl Server {
     }
 }
 
-/// Goes to a server and tells how far it came. Its date and ours, where it answered.
-async fn go(
-    examination: Examination<'_>,
-    server: &Server,
-    report: &mut Report<'_>,
-) -> Option<(SystemTime, SystemTime)> {
+/// A server that answered.
+struct Answered {
+    /// The same moment by its clock and by ours, if it told.
+    date: Option<(SystemTime, SystemTime)>,
+}
+
+/// Goes to a server and tells how far it came; `None` where it did not answer.
+async fn go(examination: Examination<'_>, server: &Server, report: &mut Report<'_>) -> Option<Answered> {
     let Examination { world, http, .. } = examination;
     let sent_at = world.now();
     // Nothing is asked for: what counts is that an answer comes.
@@ -98,7 +113,8 @@ async fn go(
     let went = Went { server, proxy: proxy.as_deref(), roots: http.roots(), now: answered_at, seen: &seen };
     went.tell(report);
     let answer = seen.outcome.as_ref().ok()?;
-    Some((date(answer)?, sent_at + answered_at.duration_since(sent_at).unwrap_or_default() / 2))
+    let here = sent_at + answered_at.duration_since(sent_at).unwrap_or_default() / 2;
+    Some(Answered { date: date(answer).map(|there| (there, here)) })
 }
 
 /// What was seen on the way to a server.

@@ -25,17 +25,20 @@ const BOUNDARY: &str = "orthanc-gcp-check-2b9f1c";
 const LARGEST_ANSWER: usize = 4 << 20;
 
 /// Looks at the store with a token.
-pub(crate) async fn look(examination: Examination<'_>, token: Token, report: &mut Report<'_>) {
+pub(crate) async fn look(
+    examination: Examination<'_>,
+    token: Token,
+    is_reached: bool,
+    report: &mut Report<'_>,
+) {
     let grant = match &token {
         Token::Granted(grant) => Some(&**grant),
         Token::NotWanted => None,
-        Token::Missing => {
-            for step in [Name::Store, Name::Write, Name::Speed] {
-                report.skipped(step, "needs a token");
-            }
-            return;
-        }
+        Token::Missing => return skip(report, "needs a token"),
     };
+    if !is_reached {
+        return skip(report, "needs a way to the store");
+    }
     let store = Store::new(examination, grant);
     report.begin();
     if let Err(failure) = store.search().await {
@@ -56,6 +59,12 @@ pub(crate) async fn look(examination: Examination<'_>, token: Token, report: &mu
     match store.round_trip().await {
         Ok(round_trip) => report.ok(Name::Speed, speed_in_words(round_trip, speed.as_ref())),
         Err(failure) => report.failure(Name::Speed, &failure),
+    }
+}
+
+fn skip(report: &mut Report<'_>, why: &str) {
+    for step in [Name::Store, Name::Write, Name::Speed] {
+        report.skipped(step, why);
     }
 }
 

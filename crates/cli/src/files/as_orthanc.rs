@@ -7,6 +7,8 @@ use super::*;
 /// What the environment holds, for both.
 const ENVIRONMENT: [(&str, &str); 2] = [("SITE", "north"), ("EMPTY", "")];
 
+/// So many of the texts below are taken.
+const TAKEN: usize = 21;
 /// Texts of a configuration file, in each of which `Name` is set somehow.
 const TEXTS: &[&str] = &[
     r#"{"Name": "plain"}"#,
@@ -25,7 +27,7 @@ const TEXTS: &[&str] = &[
     r#"{"Name": "${NOT_SET:-fall back}"}"#,
     r#"{"Name": "${SITE:-fall back}"}"#,
     r#"{"Name": "x${EMPTY:-fall back}"}"#,
-    r#"{"Name": ${NOT_SET:-"quoted"}}"#,
+    r#"{"Name": "${NOT_SET:-"quoted } text"}"}"#,
     r#"{"Name": "${NOT_SET:-'single } quotes'}"}"#,
     r#"{"Name": "${NOT:AVARIABLE}"}"#,
     r#"{"Name": "$SITE {SITE}"}"#,
@@ -73,10 +75,13 @@ fn orthanc_understands_the_same() {
     let env = |wanted: &str| {
         ENVIRONMENT.into_iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
     };
+    let mut taken = Vec::new();
     for text in TEXTS {
         fs::write(&path, text).unwrap();
         let read = read(std::slice::from_ref(&path), env);
         let here = read.as_ref().ok().map(|files| files.document["Name"].clone());
+        taken.extend(here.is_some().then_some(*text));
         assert_eq!(here, of_orthanc(text), "{text}: {read:?}");
     }
+    assert_eq!(taken, TEXTS[..TAKEN]);
 }

@@ -55,6 +55,20 @@ fn every_mistake_has_its_place() {
 }
 
 #[test]
+fn what_the_dicomweb_plugin_is_told_counts_too() {
+    let stage = Stage::new().with(&json!({"DicomWeb": {"Enable": false, "ServersInDatabase": true}}));
+    let run = stage.check(&[]);
+    assert_eq!(run.code, 1, "{run:?}");
+    for expected in [
+        "error: DicomWeb.Enable: is false, so that no account can be used; set it to true",
+        "warning: DicomWeb.ServersInDatabase: is true: the DICOMweb plugin writes every token in clear",
+    ] {
+        let said = |line: &str| line.contains("orthanc.json:") && line.contains(expected);
+        assert!(run.out.lines().any(said), "{expected}\n  is not in\n{}", run.out);
+    }
+}
+
+#[test]
 fn an_account_alone() {
     let stage =
         Stage::new().with(&json!({"GoogleCloudPlatform": {"Accounts": {"broken": {"Project": "p"}}}}));

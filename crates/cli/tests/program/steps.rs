@@ -1,9 +1,13 @@
 //! Each step of an examination, as it should be and as it can fail, with what to do about it.
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, time::Duration};
 
 use google_emulator::{Fault, Route};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::stage::{Stage, steps};
 
@@ -27,6 +31,11 @@ fn expect(stage: &Stage, arguments: &[&str], [name, outcome, words, remedy]: [&s
     assert_eq!(document["ok"], outcome != "failed");
     assert_eq!(document["accounts"][0]["ok"], outcome != "failed");
     document
+}
+
+/// An address where nobody listens any more.
+fn nobody() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[test]
@@ -117,7 +126,7 @@ fn the_credential() {
 
 #[test]
 fn the_way() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = nobody();
     let of_base = |url: &str| Stage::new().with(&json!({"GoogleCloudPlatform": {"BaseUrl": url}}));
 
     let stage = of_base(&format!("https://{nobody}/v1/"));
@@ -138,7 +147,7 @@ fn the_way() {
             "tls skipped",
             "clock ok",
             "token ok",
-            "store failed",
+            "store skipped",
             "write skipped",
             "speed skipped"
         ]
@@ -190,10 +199,44 @@ fn the_certificate() {
     expect(&stage, &[], ["tls", "warning", "could be anybody", "set HttpsVerifyPeers to true"]);
 }
 
+/// A proxy that opens a way to wherever it is asked (CONNECT, RFC 9110 section 9.3.6).
+struct Tunnel {
+    address: String,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Tunnel {
+    fn open() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        runtime.spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(Self::serve(client));
+            }
+        });
+        Self { address, _runtime: runtime }
+    }
+
+    async fn serve(mut client: TcpStream) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let Ok(byte) = client.read_u8().await else { return };
+            head.push(byte);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let target = head.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap();
+        let mut server = TcpStream::connect(target).await.unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        // Ends when either side has had enough.
+        let _counts = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    }
+}
+
 #[test]
 fn the_proxy() {
-    // Nobody listens there any more.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = nobody();
     let stage = Stage::new().with(&json!({"HttpProxy": format!("bob:hunter2hunter2@{address}")}));
     let (code, document) = stage.check_json(&[]);
     let found = steps(&document);
@@ -202,6 +245,14 @@ fn the_proxy() {
     assert!(proxy[3].contains("check HttpProxy"), "{proxy:?}");
     assert!(!document.to_string().contains("hunter2"), "{document}");
     assert!(found.iter().all(|step| step[0] != "dns"), "names are the proxy's business: {found:?}");
+
+    let tunnel = Tunnel::open();
+    let stage = Stage::new().with(&json!({"HttpProxy": tunnel.address}));
+    let run = stage.check(&[]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let words = format!("✓ proxy       http://{} lets through to 127.0.0.1:", tunnel.address);
+    assert!(run.out.contains(&words) && run.out.contains("✓ tls "), "{}", run.out);
+    assert!(!run.out.contains(" dns ") && !run.out.contains(" tcp "), "{}", run.out);
 
     // Not for hosts that NO_PROXY names.
     let stage =
