@@ -8,7 +8,7 @@ use super::{
     Direction, Stage, Transport, client,
     client::Place,
     site::{self, Mode, Partner},
-    studies::Size,
+    studies::{Size, Study},
 };
 use crate::bench::process;
 
@@ -43,13 +43,21 @@ pub(super) struct Figures {
 }
 
 impl Way {
-    /// What a transport tries in that direction.
-    pub(super) fn of(transport: Transport, direction: Direction) -> Vec<Self> {
+    /// What a transport tries with that study in that direction.
+    fn of(transport: Transport, direction: Direction, study: &Study) -> Vec<Self> {
         match (transport, direction) {
             (Transport::Direct, _) => vec![Self::Orthanc(Mode::Direct)],
             (Transport::Gateway, _) => vec![Self::Orthanc(Mode::Gateway)],
             (Transport::GatewayHttp2, _) => vec![Self::Orthanc(Mode::GatewayHttp2)],
-            (Transport::Bound, Direction::Stow) => [8, 16, 32].map(Self::Batches).to_vec(),
+            (Transport::Bound, Direction::Stow) => {
+                // More connections than batches would be the same again.
+                let batches = client::batches(study).len();
+                [(8, 0), (16, 8), (32, 16)]
+                    .into_iter()
+                    .filter(|(_, fewer)| *fewer < batches)
+                    .map(|(connections, _)| Self::Batches(connections))
+                    .collect()
+            }
             (Transport::Bound, Direction::Wado) => vec![Self::Instances(32), Self::SeriesStreams],
             (Transport::Intake, _) => vec![Self::OrthancAlone],
         }
@@ -188,7 +196,7 @@ impl Cell {
         transports: &[Transport],
         runs: u32,
     ) -> Result<Self> {
-        let ways = transports.iter().flat_map(|transport| Way::of(*transport, direction));
+        let ways = transports.iter().flat_map(|transport| Way::of(*transport, direction, stage.study));
         let mut all: Vec<Runs> = ways.map(|way| Runs { way, figures: Vec::new(), failure: None }).collect();
         let bytes = stage.study.bytes();
         for run in 1..=runs {

@@ -183,7 +183,7 @@ async fn in_parallel<F: Future<Output = Result<()>> + Send + 'static>(
 }
 
 /// Where the study is cut for store requests.
-fn batches(study: &Study) -> Vec<std::ops::Range<usize>> {
+pub(super) fn batches(study: &Study) -> Vec<std::ops::Range<usize>> {
     let mut batches = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (number, instance) in study.instances.iter().enumerate() {

@@ -2,10 +2,11 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
+    io::{BufRead as _, BufReader},
     os::{fd::AsFd as _, unix::process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::workspace;
+use crate::{apt, shell, workspace};
 
 /// Which link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -74,64 +75,100 @@ impl fmt::Display for Link {
     }
 }
 
-/// The network namespace that `wan.sh` makes.
+/// The network namespace of the far end.
 const NAMESPACE: &str = "far";
 const NAMESPACES: &str = "/var/run/netns";
+/// One way, milliseconds.
+const DELAY: &str = "20";
 
 /// A link that is up. Dropped, it is taken down.
 pub(super) struct Line {
-    script: Option<PathBuf>,
+    /// The program that carries the packets; none for loopback.
+    carrier: Option<Child>,
 }
 
 impl Line {
     /// Sets it up; loopback always is.
-    pub(super) fn up(link: Link, script: &Path) -> Result<Self> {
-        let rate: &[&str] = match link {
-            Link::Loopback => return Ok(Self { script: None }),
-            Link::Far => &[],
-            Link::Narrow => &["200mbit"],
-        };
+    pub(super) fn up(link: Link) -> Result<Self> {
+        if link == Link::Loopback {
+            return Ok(Self { carrier: None });
+        }
         ensure!(
             rustix::process::geteuid().is_root(),
             "only root can make the link of {link}: run this as root, or with --link loopback"
         );
-        ensure!(
-            !Path::new(NAMESPACES).join(NAMESPACE).exists(),
-            "there is a network namespace `{NAMESPACE}` already: somebody else measures, or a former run was killed; \
-             `{} down` removes it",
-            script.display()
-        );
-        let made = Self { script: Some(script.to_owned()) };
-        // If it fails half-way, what is there is taken down by dropping it.
-        let status = command(script, "up").arg("20").args(rate).status();
-        let status = status.with_context(|| {
-            format!("cannot run {}; name the script of the link with --wan", script.display())
-        })?;
-        ensure!(status.success(), "`{} up` ended with {status}", script.display());
+        apt::ensure(&["iproute2"])?;
+        let program = build_carrier()?;
+        remove_leftover()?;
+        shell::capture(&mut shell::command(&format!("ip netns add {NAMESPACE}")))?;
+        let carrier = Command::new("setpriv")
+            .arg("--pdeathsig=KILL")
+            .arg(&program)
+            .args([NAMESPACE, DELAY])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn();
+        // From here on, what is there is taken down by dropping it.
+        let mut made = Self { carrier: carrier.ok() };
+        let carrier = made.carrier.as_mut().context("cannot start the program that carries the packets")?;
+        let mut said = String::new();
+        let output = carrier.stdout.take().context("it has no output")?;
+        BufReader::new(output).read_line(&mut said)?;
+        ensure!(said == "ready\n", "the link of {link} cannot be made; the line above says why");
+        let there = format!("ip netns exec {NAMESPACE}");
+        for (at, device, address) in [("", "near0", "10.99.0.1/24"), (there.as_str(), "far0", "10.99.0.2/24")]
+        {
+            shell::capture(&mut shell::command(&format!("{at} ip addr add {address} dev {device}")))?;
+            shell::capture(&mut shell::command(&format!("{at} ip link set {device} mtu 1500 up")))?;
+            if link == Link::Narrow {
+                let shape = "root tbf rate 200mbit burst 256kb latency 200ms";
+                shell::capture(&mut shell::command(&format!("{at} tc qdisc add dev {device} {shape}")))?;
+            }
+        }
+        shell::capture(&mut shell::command(&format!("{there} ip link set lo up")))?;
         Ok(made)
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if let Some(script) = &self.script {
-            // Nothing more can be done about it; the next run will say that the namespace is still there.
-            drop(command(script, "down").status());
-        }
+        let Some(carrier) = &mut self.carrier else { return };
+        // Both fail only when it has ended already; its devices go with it.
+        carrier.kill().ok();
+        carrier.wait().ok();
+        // If it stays, the next run removes it.
+        drop(shell::capture(&mut shell::command(&format!("ip netns del {NAMESPACE}"))));
     }
 }
 
-fn command(script: &Path, verb: &str) -> Command {
-    let mut command = Command::new("bash");
-    command.arg(script).arg(verb).stdin(Stdio::null()).stdout(Stdio::null());
-    // Ctrl-C must not strike it half-way.
-    command.process_group(0);
-    command
+/// Compiles the program that carries the packets, once for every version of its source.
+fn build_carrier() -> Result<PathBuf> {
+    let folder = workspace::target()?.join("tools");
+    let (source, program) = (folder.join("wan.c"), folder.join("wan"));
+    fs::create_dir_all(&folder)?;
+    let text = include_str!("wan.c");
+    if !program.exists() || fs::read_to_string(&source).unwrap_or_default() != text {
+        fs::write(&source, text)?;
+        let mut compile = shell::command("cc -O2 -pthread -o");
+        shell::capture(compile.arg(&program).arg(&source))?;
+    }
+    Ok(program)
 }
 
-/// Where the script is looked for when nobody says.
-pub(super) fn default_script() -> PathBuf {
-    workspace::root().join("../shared/tools/wan.sh")
+/// Removes what a killed run has left; fails if somebody uses it.
+fn remove_leftover() -> Result<()> {
+    if !Path::new(NAMESPACES).join(NAMESPACE).exists() {
+        return Ok(());
+    }
+    let users = shell::capture(&mut shell::command(&format!("ip netns pids {NAMESPACE}")))?;
+    let carried = shell::capture(&mut shell::command(&format!("ip -netns {NAMESPACE} -brief link")))?;
+    ensure!(
+        users.trim().is_empty() && carried.lines().count() <= 1,
+        "somebody uses the network namespace `{NAMESPACE}`, perhaps another run: wait for its end, or remove it by \
+         `ip netns del {NAMESPACE}`"
+    );
+    shell::capture(&mut shell::command(&format!("ip netns del {NAMESPACE}"))).map(drop)
 }
 
 /// Whether Ctrl-C came: then what was started is ended properly.
