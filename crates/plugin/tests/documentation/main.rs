@@ -245,7 +245,8 @@ fn every_command_of_our_own_exists() {
 
 #[test]
 fn every_dependency_of_what_ships_has_its_sentence() {
-    let manifests = ["plugin", "configuration", "doctor", "google-credentials", "orthanc-sdk", "cli"];
+    let manifests =
+        ["plugin", "configuration", "doctor", "dicomweb-gateway", "google-credentials", "orthanc-sdk", "cli"];
     let mut used = BTreeSet::new();
     for room in manifests {
         let manifest = read(format!("crates/{room}/Cargo.toml"));
