@@ -32,7 +32,7 @@ pub(crate) fn run(_: &Options) -> Result<()> {
     });
     test::steps(&mut report, &[], Profile::Release, &[])?;
     report.step("cargo xtask demo --once", demo::once);
-    report.step("cargo xtask bench start --once, bench idle --once", bench::once);
+    report.step("cargo xtask bench start --once, bench idle --once, bench transfer --once", bench::once);
     report.end()
 }
 
