@@ -148,3 +148,49 @@ fn noise(length: usize) -> Vec<u8> {
     };
     (0..length).map(|_| next()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use dicom_dictionary_std::tags;
+    use google_credentials::Outside;
+    use orthanc_gcp_configuration::Configuration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_generated_is_dicom() {
+        let world = Outside::new(Configuration::default().http);
+        let generated = Instance::generate(&world);
+        let read = dicom_object::from_reader(generated.file.as_slice()).unwrap();
+        let text = |tag| read.element(tag).unwrap().to_str().unwrap().into_owned();
+        assert_eq!(text(tags::SOP_CLASS_UID), SECONDARY_CAPTURE);
+        assert_eq!(text(tags::SOP_INSTANCE_UID), generated.sop);
+        assert_eq!(text(tags::SERIES_INSTANCE_UID), generated.series);
+        assert_eq!(text(tags::STUDY_INSTANCE_UID), generated.study);
+        let meta = read.meta();
+        assert_eq!(meta.media_storage_sop_instance_uid.trim_end_matches('\0'), generated.sop);
+        assert_eq!(meta.transfer_syntax(), EXPLICIT_LITTLE_ENDIAN);
+        let number = |tag| read.element(tag).unwrap().to_int::<usize>().unwrap();
+        let pixels = read.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap();
+        assert_eq!(pixels.len(), number(tags::ROWS) * number(tags::COLUMNS));
+        // Written again by somebody else it is the same: the elements are in order, and their lengths even.
+        let mut again = Vec::new();
+        read.write_dataset(&mut again).unwrap();
+        assert!(generated.file.ends_with(&again), "the data set differs");
+    }
+
+    #[test]
+    fn uids_are_new_and_derived_from_uuids() {
+        let world = Outside::new(Configuration::default().http);
+        let uids: BTreeSet<_> = (0..100).map(|_| uid(&world)).collect();
+        assert_eq!(uids.len(), 100);
+        for uid in uids {
+            let uuid: u128 = uid.strip_prefix("2.25.").unwrap().parse().unwrap();
+            assert_eq!((uuid >> 76 & 0xf, uuid >> 62 & 0x3), (4, 2), "{uid}");
+            // PS3.5 section 9.1.
+            assert!(uid.len() <= 64, "{uid}");
+        }
+    }
+}

@@ -264,3 +264,77 @@ fn compare(there: SystemTime, here: SystemTime, report: &mut Report<'_>) {
         report.ok(Name::Clock, format!("{words}, which is near enough"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io, path::Path};
+
+    use google_credentials::{BoxFuture, Command, CommandOutput, FileContent, TransportError};
+
+    use super::*;
+
+    /// A world that has an environment and nothing else.
+    struct Environment(&'static [(&'static str, &'static str)]);
+
+    impl World for Environment {
+        fn now(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+
+        fn dice(&self) -> f64 {
+            0.5
+        }
+
+        fn read_file(&self, _: &Path) -> io::Result<FileContent> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn env(&self, name: &str) -> Option<String> {
+            self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        }
+
+        fn run<'a>(&'a self, _: &'a Command) -> BoxFuture<'a, io::Result<CommandOutput>> {
+            Box::pin(async { Err(io::ErrorKind::NotFound.into()) })
+        }
+
+        fn send<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Response, TransportError>> {
+            let cause = "no network".to_owned();
+            Box::pin(async { Err(TransportError { kind: TransportErrorKind::Connection, cause }) })
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    fn proxy(environment: &'static [(&str, &str)], configured: &str, url: &str, way: Way) -> Option<String> {
+        let server = Server::of(&Endpoint { url: url.to_owned(), way }).unwrap();
+        proxy_of(&Environment(environment), Proxy::parse(configured).as_ref(), &server)
+    }
+
+    #[test]
+    fn which_proxy_is_on_the_way() {
+        const STORE: &str = "https://healthcare.googleapis.com/v1/";
+        for (environment, configured, url, expected) in [
+            (&[][..], "", STORE, None),
+            (&[], "u:secret@proxy:3128", STORE, Some("http://proxy:3128")),
+            (&[("https_proxy", "http://u:secret@other:1/")], "", STORE, Some("http://other:1/")),
+            (&[("https_proxy", "other:1")], "proxy:2", STORE, Some("http://proxy:2")),
+            (&[("http_proxy", "other:1")], "", STORE, None),
+            (&[("http_proxy", "other:1")], "", "http://h/", Some("http://other:1")),
+            (&[("ALL_PROXY", "other:1")], "", STORE, Some("http://other:1")),
+            (&[("NO_PROXY", "x.org, googleapis.com")], "proxy:2", STORE, None),
+            (&[("no_proxy", ".googleapis.com")], "proxy:2", STORE, None),
+            (&[("NO_PROXY", "*")], "proxy:2", STORE, None),
+            (&[("NO_PROXY", "apis.com,,")], "proxy:2", STORE, Some("http://proxy:2")),
+        ] {
+            let found = proxy(environment, configured, url, Way::Usual);
+            assert_eq!(
+                found.as_deref().map(|found| found.trim_end_matches('/')),
+                expected.map(|expected: &str| expected.trim_end_matches('/')),
+                "{environment:?} {configured}"
+            );
+        }
+        assert_eq!(proxy(&[], "proxy:2", "http://metadata.google.internal/", Way::MetadataServer), None);
+    }
+}

@@ -1,6 +1,12 @@
 //! Each step of an examination, as it should be and as it can fail, with what to do about it.
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use google_emulator::{Fault, Route};
 use serde_json::{Value, json};
@@ -64,6 +70,29 @@ fn all_is_well() {
         format!("127.0.0.1 is trusted by HttpsCACertificates: {} (issued by ", stage.files.ca.display());
     assert!(run.out.contains(&trusted), "{}", run.out);
     assert!(!run.out.contains('\x1b'), "colours without a terminal: {}", run.out);
+}
+
+#[test]
+fn colours_are_for_terminals_whose_user_wants_them() {
+    let stage = Stage::new();
+    let configuration = stage.configuration();
+    let green = "\x1b[32m✓\x1b[0m";
+    for (variables, coloured) in [
+        (&[("TERM", "xterm")][..], true),
+        (&[("TERM", "xterm"), ("NO_COLOR", "1")], false),
+        (&[("TERM", "xterm"), ("NO_COLOR", "")], true),
+        (&[("TERM", "dumb")], false),
+    ] {
+        // `script` gives its child a terminal (util-linux).
+        let command = format!("{} check {}", env!("CARGO_BIN_EXE_orthanc-gcp"), configuration.display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).env_clear().env("PATH", "/usr/bin:/bin");
+        let output = script.envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert_eq!(text.contains(green), coloured, "{variables:?}: {text}");
+        assert_eq!(text.contains('\x1b'), coloured, "{variables:?}: {text}");
+    }
 }
 
 #[test]
