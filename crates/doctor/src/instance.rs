@@ -67,6 +67,7 @@ fn image(study: &str, series: &str, sop: &str) -> DataSet {
     set.text(0x0020, 0x0011, "IS", "1");
     set.text(0x0020, 0x0013, "IS", "1");
     set.text(0x0020, 0x0020, "CS", "");
+    set.text(0x0020, 0x0060, "CS", "");
     set.number(0x0028, 0x0002, 1);
     set.text(0x0028, 0x0004, "CS", "MONOCHROME2");
     set.number(0x0028, 0x0010, SIZE);

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use google_credentials::{
-    Failure, Method, Proxy, Request, Response, TransportErrorKind, Way, World,
+    Failure, Method, Proxy, Request, Response, TransportError, TransportErrorKind, Way, World,
     probe::{Probe, Roots, probe},
     remedy::{self, in_words},
 };
@@ -129,7 +129,7 @@ struct Went<'a> {
 impl Went<'_> {
     fn tell(&self, report: &mut Report<'_>) {
         let failure = self.seen.outcome.as_ref().err();
-        let failure = failure.map(|error| (error.kind, remedy::of_transport(&self.server.root, error)));
+        let failure = failure.map(|error| (error.kind, self.failure(error)));
         let broken = failure.as_ref().map(|(kind, failure)| match broken_at(*kind, self.server, failure) {
             // Names and connections are the proxy's business.
             Name::Dns | Name::Tcp if self.proxy.is_some() => Name::Proxy,
@@ -153,6 +153,15 @@ impl Went<'_> {
                 _ if *stage == Name::Tls => self.tell_certificate(report),
                 _ => report.ok(*stage, self.reached(*stage)),
             }
+        }
+    }
+
+    fn failure(&self, error: &TransportError) -> Failure {
+        const ELSEWHERE: &str = "Google's machines have a metadata server, others have none: use ServiceAccountFile or CredentialsFile there, or correct GCE_METADATA_HOST";
+        let failure = remedy::of_transport(&self.server.root, error);
+        match self.server.way {
+            Way::Usual => failure,
+            Way::MetadataServer => Failure { remedy: ELSEWHERE.to_owned(), ..failure },
         }
     }
 
@@ -269,7 +278,7 @@ fn compare(there: SystemTime, here: SystemTime, report: &mut Report<'_>) {
 mod tests {
     use std::{io, path::Path};
 
-    use google_credentials::{BoxFuture, Command, CommandOutput, FileContent, TransportError};
+    use google_credentials::{BoxFuture, Command, CommandOutput, FileContent};
 
     use super::*;
 

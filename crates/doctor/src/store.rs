@@ -246,7 +246,8 @@ fn path_of(instance: &Instance) -> String {
 
 fn speed_in_words(round_trip: Duration, speed: Option<&Speed>) -> String {
     let milliseconds = round_trip.as_secs_f64() * 1000.0;
-    let there_and_back = format!("a search takes {milliseconds:.0} ms");
+    let decimals = usize::from(milliseconds < 10.0);
+    let there_and_back = format!("a search takes {milliseconds:.decimals$} ms");
     let Some(Speed { bytes, upload, download }) = speed else {
         return format!("{there_and_back} (throughput is measured where an instance may be stored)");
     };

@@ -50,11 +50,12 @@ const TEXTS: &[&str] = &[
     "",
 ];
 
-/// The name that Orthanc goes by with this file; `None` where it does not start.
-fn of_orthanc(text: &str) -> Option<Value> {
-    let mut builder = Orthanc::builder()
-        .configuration(&serde_json::json!({"Name": null}))
-        .configuration_text("site.json", text);
+/// The name that Orthanc goes by with these files in a folder; `None` where it does not start.
+fn of_orthanc(files: &[(&str, &str)]) -> Option<Value> {
+    let mut builder = Orthanc::builder().configuration(&serde_json::json!({"Name": null}));
+    for (name, text) in files {
+        builder = builder.configuration_text(name, text);
+    }
     for (name, value) in ENVIRONMENT {
         builder = builder.environment(name, value);
     }
@@ -64,7 +65,7 @@ fn of_orthanc(text: &str) -> Option<Value> {
             Some(system["Name"].clone())
         }
         Err(Error::Ended { .. }) => None,
-        Err(error) => panic!("{text}: {error}"),
+        Err(error) => panic!("{files:?}: {error}"),
     }
 }
 
@@ -72,16 +73,37 @@ fn of_orthanc(text: &str) -> Option<Value> {
 fn orthanc_understands_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("site.json");
-    let env = |wanted: &str| {
-        ENVIRONMENT.into_iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
-    };
     let mut taken = Vec::new();
     for text in TEXTS {
         fs::write(&path, text).unwrap();
         let read = read(std::slice::from_ref(&path), env);
         let here = read.as_ref().ok().map(|files| files.document["Name"].clone());
         taken.extend(here.is_some().then_some(*text));
-        assert_eq!(here, of_orthanc(text), "{text}: {read:?}");
+        assert_eq!(here, of_orthanc(&[("site.json", text)]), "{text}: {read:?}");
     }
     assert_eq!(taken, TEXTS[..TAKEN]);
+}
+
+#[test]
+fn a_folder_is_read_alike() {
+    for (files, taken) in [
+        (&[("a.json", r#"{"Name": "a"}"#), ("b.json", r#"{"Other": 1}"#)][..], true),
+        (&[("a.JSON", r#"{"Name": "capitals"}"#)], true),
+        (&[("a.json", r#"{"Name": "a"}"#), ("b.conf", r#"{"Name": "b"}"#)], true),
+        (&[("a.json", r#"{"Name": "a"}"#), ("b.json", r#"{"Name": "a"}"#)], false),
+        (&[("a.json", r#"{"Name": "a"}"#), ("b.json", "")], false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let read = read(&[folder.path().to_owned()], env);
+        let here = read.as_ref().ok().map(|files| files.document["Name"].clone());
+        assert_eq!(here.is_some(), taken, "{files:?}: {read:?}");
+        assert_eq!(here, of_orthanc(files), "{files:?}: {read:?}");
+    }
+}
+
+fn env(wanted: &str) -> Option<String> {
+    ENVIRONMENT.into_iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
 }

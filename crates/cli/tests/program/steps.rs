@@ -393,4 +393,15 @@ fn every_credential_is_told() {
         assert!(credential[2].contains(&words), "{account}: {credential:?}");
         assert_ne!(credential[1], "failed", "{account}: {credential:?}");
     }
+
+    let patch = json!({"ServiceAccountFile": null, "MetadataServer": true});
+    let stage = Stage::new().with_account(&patch).with_env("GCE_METADATA_HOST", &nobody().to_string());
+    let (code, document) = stage.check_json(&[]);
+    assert_eq!(code, 1);
+    let failed: Vec<_> = steps(&document).into_iter().filter(|step| step[1] == "failed").collect();
+    let names: Vec<_> = failed.iter().map(|step| step[0].as_str()).collect();
+    assert_eq!(names, ["tcp", "token"], "{document}");
+    for step in failed {
+        assert!(step[3].contains("Google's machines have a metadata server, others have none"), "{step:?}");
+    }
 }
