@@ -26,6 +26,17 @@ pub(crate) enum Content {
     Pieces(Arc<[Piece]>),
     /// A stream that can be sent once; taken by the first attempt.
     Once(Mutex<Option<reqwest::Body>>),
+    /// What gives a body whenever one is wanted.
+    Of(Box<dyn Source>),
+}
+
+/// What a body can be had from more than once, though not all of it may be here yet.
+pub(crate) trait Source: Send + Sync {
+    /// The body, from its beginning.
+    fn body(&self) -> reqwest::Body;
+
+    /// Whether there could be another.
+    fn is_repeatable(&self) -> bool;
 }
 
 /// A piece of a body.
@@ -53,7 +64,11 @@ impl Content {
 
     /// Whether a second attempt could send the same.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Once(_))
+        match self {
+            Self::Empty | Self::Pieces(_) => true,
+            Self::Once(_) => false,
+            Self::Of(source) => source.is_repeatable(),
+        }
     }
 
     /// The body of the next attempt, which counts in `sent` the bytes that are taken out of it; `None` for no body.
@@ -71,6 +86,9 @@ impl Content {
             Self::Once(body) => {
                 let body = body.lock().unwrap_or_else(PoisonError::into_inner).take();
                 body.map(|body| reqwest::Body::wrap(Counted { body, sent: Arc::clone(sent) }))
+            }
+            Self::Of(source) => {
+                Some(reqwest::Body::wrap(Counted { body: source.body(), sent: Arc::clone(sent) }))
             }
         }
     }
@@ -137,7 +155,7 @@ impl http_body::Body for PiecesBody {
 }
 
 /// A block of a file at `offset`, before whose end there are `left` bytes.
-fn read_block(file: &File, offset: u64, left: u64) -> io::Result<Bytes> {
+pub(crate) fn read_block(file: &File, offset: u64, left: u64) -> io::Result<Bytes> {
     let mut block = vec![0; usize::try_from(left).unwrap_or(BLOCK).min(BLOCK)];
     file.read_exact_at(&mut block, offset)?;
     Ok(block.into())

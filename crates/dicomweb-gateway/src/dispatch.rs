@@ -12,7 +12,9 @@ use crate::{
     gateway::Shared,
     multipart,
     path::Target,
+    retrieve,
     store::Store,
+    stow,
 };
 
 /// What a request wants.
@@ -34,9 +36,9 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     match wanted(request.method(), target, request.headers()) {
-        Wanted::Store { study: _ } => forward::answer(shared, store, target, request).await,
-        Wanted::Retrieve { study: _, series: _, syntaxes: _ } => {
-            forward::answer(shared, store, target, request).await
+        Wanted::Store { study } => stow::answer(shared, store, study, request).await,
+        Wanted::Retrieve { study, series, syntaxes } => {
+            retrieve::answer(shared, store, study, series, syntaxes, request.headers()).await
         }
         Wanted::Other => forward::answer(shared, store, target, request).await,
     }

@@ -46,6 +46,8 @@ pub(crate) struct Attempts<'a> {
     made: u32,
     /// A token that was refused with 401; a second refusal is final.
     refused: Option<AccessToken>,
+    /// Where complaints of load are counted.
+    complaints: Option<&'a AtomicU64>,
 }
 
 /// A good answer, whose body is read as it comes.
@@ -71,7 +73,12 @@ impl<'a> Attempts<'a> {
         transfer: Option<&'a Transfer>,
     ) -> Self {
         let began = shared.world.now();
-        Self { shared, store, ask, transfer, began, made: 0, refused: None }
+        Self { shared, store, ask, transfer, began, made: 0, refused: None, complaints: None }
+    }
+
+    /// Counts in `complaints` how often an attempt fails because too much is asked at once.
+    pub(crate) fn counting(self, complaints: &'a AtomicU64) -> Self {
+        Self { complaints: Some(complaints), ..self }
     }
 
     /// Whether the request was sent before: its first attempt may have done what this one is asked for.
@@ -98,12 +105,15 @@ impl<'a> Attempts<'a> {
             };
             let status = response.status();
             self.shared.transfers.totals.answered(self.ask.method.as_str(), status.as_u16());
-            tracing::debug!(
-                "{}: {} {} answered {} (attempt {})",
+            let took = self.shared.world.now().duration_since(sent_at).unwrap_or_default();
+            // What `--verbose-plugins` adds to the log: a line a request.
+            tracing::info!(
+                "{}: {} {} answered {} after {} ms (attempt {})",
                 self.store.title(),
                 self.ask.method,
                 without_query(&self.ask.path),
                 status.as_u16(),
+                took.as_millis(),
                 self.made
             );
             let headers = response.headers().clone();
@@ -183,6 +193,9 @@ impl<'a> Attempts<'a> {
 
     /// Waits for the time of another attempt, if it is worth one.
     async fn again(&mut self, refusal: Refusal, failed: Failed) -> Result<(), Refusal> {
+        if let Some(complaints) = self.complaints.filter(|_| failed.is_of_load()) {
+            complaints.fetch_add(1, Ordering::Relaxed);
+        }
         let world = &self.shared.world;
         let elapsed = world.now().duration_since(self.began).unwrap_or_default();
         let pause = retry::pause(failed, self.made, elapsed, self.ask.patience, world.dice());

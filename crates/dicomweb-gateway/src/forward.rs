@@ -41,6 +41,9 @@ pub(crate) async fn answer(
         method: parts.method,
         patience: shared.settings.patience_of_requests,
     };
+    if !ask.method.is_safe() {
+        shared.remembered.changes(&store.name, target.path);
+    }
     match begin(shared, store, &ask).await {
         Ok(response) => {
             shared.troubles.mended(store);

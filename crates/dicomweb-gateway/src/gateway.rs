@@ -10,6 +10,7 @@ use crate::{
     server,
     settings::Settings,
     store::Store,
+    stow::{Overwriting, Remembered},
     transfers::{Counts, Report, Transfers},
     trouble::Troubles,
 };
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     pub(crate) transfers: Arc<Transfers>,
     pub(crate) troubles: Troubles,
+    pub(crate) remembered: Remembered,
+    pub(crate) overwriting: Overwriting,
     pub(crate) stores: Vec<Store>,
 }
 
@@ -38,7 +41,20 @@ impl Gateway {
         let memory = Memory::new(settings.memory);
         let transfers = Arc::new(Transfers::default());
         let troubles = Troubles::default();
-        Self { shared: Arc::new(Shared { settings, world, client, memory, transfers, troubles, stores }) }
+        let (remembered, overwriting) = (Remembered::default(), Overwriting::default());
+        Self {
+            shared: Arc::new(Shared {
+                settings,
+                world,
+                client,
+                memory,
+                transfers,
+                troubles,
+                remembered,
+                overwriting,
+                stores,
+            }),
+        }
     }
 
     /// Serves whoever connects to `listener`, until `stop` is ready. Then nobody else is let in, and it returns when the

@@ -35,6 +35,7 @@ mod retry;
 mod server;
 mod settings;
 mod store;
+mod stow;
 mod transfers;
 mod trouble;
 

@@ -65,6 +65,15 @@ impl Memory {
 }
 
 impl Share {
+    /// Takes another share's memory over.
+    pub(crate) fn merge(&mut self, other: Share) {
+        self.spare += other.spare;
+        match (&mut self.permit, other.permit) {
+            (Some(all), Some(permit)) => all.merge(permit),
+            (none, permit) => *none = none.take().or(permit),
+        }
+    }
+
     /// How many more units `bytes` take; counts them as used where the present ones are enough.
     fn missing_units(&mut self, bytes: usize) -> Option<u32> {
         if bytes <= self.spare {

@@ -63,6 +63,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, listener: TcpListener, stop: imp
     drop(listener);
     drop(stopping);
     while connections.join_next().await.is_some() {}
+    shared.overwriting.finished().await;
 }
 
 /// Answers the requests of one connection; after a stop, the one under way.
@@ -115,7 +116,9 @@ async fn if_permitted(shared: &Arc<Shared>, request: Request<Incoming>) -> Respo
     let target = match path::take_apart(&target) {
         Ok(target) => target,
         Err(outside) => {
-            tracing::warn!("the gateway refuses a request that would leave its account: {outside}; see what sends it");
+            tracing::warn!(
+                "the gateway refuses a request that would leave its account: {outside}; see what sends it"
+            );
             let remedy = "ask for a path below the account's DICOMweb root, as PS3.18 section 10 has them";
             return Refusal::own(StatusCode::BAD_REQUEST, &outside.to_string(), remedy).into_response();
         }
@@ -134,7 +137,8 @@ async fn if_permitted(shared: &Arc<Shared>, request: Request<Incoming>) -> Respo
     if origin::is_foreign(headers, allowed)
         || (store.secret.is_none() && !origin::is_for_this_machine(headers) && !shared.settings.serves_others)
     {
-        let cause = "the request comes from a web page that may not ask, or to a name that is not this machine's";
+        let cause =
+            "the request comes from a web page that may not ask, or to a name that is not this machine's";
         let remedy = "allow the page's origin, or use the address on which the gateway listens";
         return Refusal::own(StatusCode::FORBIDDEN, cause, remedy).into_response();
     }

@@ -122,13 +122,21 @@ impl Writer {
         match self.direct.take() {
             // Nobody who listens has given it up.
             Some(direct) => drop(direct.send(Coming::End).await),
-            None => self.spool.progress.send_modify(|progress| progress.end = End::Complete),
+            None => {
+                self.spool.progress.send_if_modified(|progress| {
+                    let is_open = progress.end == End::Open;
+                    if is_open {
+                        progress.end = End::Complete;
+                    }
+                    is_open
+                });
+            }
         }
     }
 
     async fn flush(&mut self) {
         let bytes = self.pending.split().freeze();
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.spool.progress.borrow().end == End::Broken {
             return;
         }
         match &self.direct {
@@ -189,18 +197,36 @@ fn told(error: &io::Error) {
 impl Spool {
     /// Whether all of it can be sent again.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !matches!(self.progress.borrow().end, End::Rest)
+        matches!(self.progress.borrow().end, End::Open | End::Complete)
     }
 
     /// Waits until all of it is in the file; false where that will not be.
     pub(crate) async fn is_complete(&self) -> bool {
-        let ended = self.progress.subscribe().wait_for(|progress| progress.end != End::Open).await.map(|progress| progress.end);
-        ended == Ok(End::Complete)
+        let ended = self
+            .progress
+            .subscribe()
+            .wait_for(|progress| progress.end != End::Open)
+            .await
+            .map(|progress| progress.end);
+        ended.is_ok_and(|end| end == End::Complete)
+    }
+
+    /// Nobody will send it: what is still to come is dropped.
+    pub(crate) fn give_up(&self) {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.progress.send_if_modified(|progress| {
+            let is_coming = matches!(progress.end, End::Open | End::Rest);
+            if is_coming {
+                progress.end = End::Broken;
+            }
+            is_coming
+        });
     }
 
     /// Its bytes, as they come.
     pub(crate) fn bytes(self: &Arc<Self>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        let reading = Reading { progress: self.progress.subscribe(), spool: Arc::clone(self), offset: 0, rest: None };
+        let reading =
+            Reading { progress: self.progress.subscribe(), spool: Arc::clone(self), offset: 0, rest: None };
         stream::try_unfold(reading, |mut reading| async move {
             Ok(reading.next().await?.map(|bytes| (bytes, reading)))
         })
@@ -226,7 +252,8 @@ impl Reading {
                 && let Some(file) = self.spool.file.clone()
             {
                 let (offset, left) = (self.offset, written - self.offset);
-                let read = tokio::task::spawn_blocking(move || content::read_block(&file, offset, left)).await;
+                let read =
+                    tokio::task::spawn_blocking(move || content::read_block(&file, offset, left)).await;
                 let bytes = read.map_err(io::Error::other)??;
                 self.offset += bytes.len() as u64;
                 return Ok(Some(bytes));
@@ -238,7 +265,9 @@ impl Reading {
                 End::Open => self.progress.changed().await.map_err(io::Error::other)?,
                 End::Rest => {
                     let rest = self.spool.rest.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    let mut rest = rest.ok_or_else(|| io::Error::other("what was not written to disk was sent once already"))?;
+                    let mut rest = rest.ok_or_else(|| {
+                        io::Error::other("what was not written to disk was sent once already")
+                    })?;
                     rest.here.reverse();
                     self.rest = Some(rest);
                 }
@@ -273,10 +302,13 @@ mod tests {
     use crate::memory::Memory;
 
     async fn whole(spool: &Arc<Spool>) -> io::Result<Vec<u8>> {
-        spool.bytes().try_fold(Vec::new(), |mut all, bytes| async move {
-            all.extend_from_slice(&bytes);
-            Ok(all)
-        }).await
+        spool
+            .bytes()
+            .try_fold(Vec::new(), |mut all, bytes| async move {
+                all.extend_from_slice(&bytes);
+                Ok(all)
+            })
+            .await
     }
 
     fn runtime() -> tokio::runtime::Runtime {

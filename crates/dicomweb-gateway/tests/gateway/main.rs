@@ -8,3 +8,4 @@
 mod door;
 mod forward;
 mod stage;
+mod stow;

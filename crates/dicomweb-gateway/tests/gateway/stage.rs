@@ -126,6 +126,11 @@ impl Stage {
         self.client.request(method, format!("{}{path}", self.url)).bearer_auth(SECRET)
     }
 
+    /// A client that trusts the pretend Google.
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
     /// Where temporary files are made.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self._folder.path()

@@ -1,0 +1,291 @@
+//! Reading an upload: its body is cut into instances as it arrives.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use ring::digest::{Context, SHA256};
+
+use super::{
+    instance::{Digest, Held, Kept, Name},
+    spool,
+};
+use crate::{
+    dicom_identity::{Progress, Reader},
+    gateway::Shared,
+    media_type::MediaType,
+    memory::Share,
+    multipart::{self, Cutter, Event, Malformed},
+};
+
+/// Memory is taken in blocks of this size, which instances share. What the connection hands out are slices of buffers of its
+/// own, of which a short one would keep a long buffer: so they are copied, which takes a twentieth of the time that hashing
+/// them does.
+const BLOCK: usize = 256 << 10;
+
+/// Reads an upload.
+pub(super) struct Intake {
+    shared: Arc<Shared>,
+    account: String,
+    body: Incoming,
+    cutter: Cutter,
+    block: BytesMut,
+    part: Option<Part>,
+    parts: usize,
+    /// What is read and has no place in memory.
+    unplaced: Option<Bytes>,
+}
+
+/// The part that is being read.
+struct Part {
+    index: usize,
+    content_type: HeaderValue,
+    reader: Reader,
+    digest: Context,
+    length: u64,
+    place: Place,
+    /// It is being sent while it is read.
+    is_told: bool,
+}
+
+enum Place {
+    Memory(Vec<Bytes>, Share),
+    Spool(spool::Writer),
+}
+
+/// What has arrived.
+pub(super) enum Arrival {
+    /// An instance, whole.
+    Instance(Held),
+    /// The beginning of one that is too large to wait for its end. [`Whole`](Arrival::Whole) follows.
+    Beginning(Held),
+    /// The instance that was begun is whole: its number, length and digest.
+    Whole(usize, u64, Digest),
+    /// There is no memory for more. Then [`room`](Intake::room) or [`spill`](Intake::spill) makes some.
+    Full,
+    /// The end.
+    End,
+}
+
+/// Why an upload cannot be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("the client went away: {0}")]
+    Gone(hyper::Error),
+    #[error("the client sent nothing for {0} s")]
+    Silent(u64),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("a part of the upload is {0}, and not application/dicom")]
+    OtherType(String),
+}
+
+impl Intake {
+    pub(super) fn new(shared: &Arc<Shared>, account: &str, body: Incoming, boundary: &str) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            account: account.to_owned(),
+            body,
+            cutter: Cutter::new(boundary.as_bytes()),
+            block: BytesMut::new(),
+            part: None,
+            parts: 0,
+            unplaced: None,
+        }
+    }
+
+    /// Reads on.
+    pub(super) async fn next(&mut self) -> Result<Arrival, Broken> {
+        loop {
+            if let Some(bytes) = self.unplaced.take()
+                && let Some(arrival) = self.place(bytes).await
+            {
+                return Ok(arrival);
+            }
+            match self.cutter.next()? {
+                Some(Event::Part(headers)) => self.begin(&headers).await?,
+                Some(Event::Data(bytes)) => self.unplaced = Some(bytes),
+                Some(Event::EndOfPart) => {
+                    if let Some(arrival) = self.end().await {
+                        return Ok(arrival);
+                    }
+                }
+                Some(Event::End) => return Ok(Arrival::End),
+                None => match self.frame().await? {
+                    Some(bytes) => self.cutter.feed(bytes),
+                    None => self.cutter.finish()?,
+                },
+            }
+        }
+    }
+
+    /// Waits for memory.
+    pub(super) async fn room(&mut self) {
+        if let (Some(bytes), Some(Part { place: Place::Memory(_, share), .. })) =
+            (&self.unplaced, &mut self.part)
+        {
+            let mut more = self.shared.memory.share();
+            self.shared.memory.grow(&mut more, bytes.len()).await;
+            share.merge(more);
+            if let Some(bytes) = self.unplaced.take() {
+                self.copy(bytes);
+            }
+        }
+    }
+
+    /// Gives the memory of what was read of the present instance back, by writing it to disk.
+    pub(super) async fn spill(&mut self) {
+        self.close_block();
+        let none = self.shared.memory.share();
+        if let Some(Part { place, .. }) = &mut self.part
+            && let Place::Memory(pieces, share) = place
+        {
+            let (pieces, share) = (std::mem::take(pieces), std::mem::replace(share, none));
+            *place =
+                Place::Spool(spool::Writer::begin(&self.shared.settings.spool_folder, pieces, share).await);
+        }
+    }
+
+    /// Reads what the client still sends, and drops it, so that it comes to reading its answer.
+    pub(super) async fn drain(mut self) {
+        self.part = None;
+        while let Ok(Some(_)) = self.frame().await {}
+    }
+
+    /// The next bytes of the body; none for other frames.
+    async fn frame(&mut self) -> Result<Option<Bytes>, Broken> {
+        let limit = self.shared.settings.inactivity;
+        match tokio::time::timeout(limit, self.body.frame()).await {
+            Err(_) => Err(Broken::Silent(limit.as_secs())),
+            Ok(None) => Ok(None),
+            Ok(Some(Err(error))) => Err(Broken::Gone(error)),
+            Ok(Some(Ok(frame))) => Ok(Some(frame.into_data().unwrap_or_default())),
+        }
+    }
+
+    async fn begin(&mut self, headers: &HeaderMap) -> Result<(), Broken> {
+        let content_type = headers.get(header::CONTENT_TYPE).cloned().unwrap_or(multipart::DICOM);
+        let essence = content_type.to_str().ok().and_then(MediaType::parse).map(|parsed| parsed.essence);
+        if essence.as_deref() != Some("application/dicom") {
+            return Err(Broken::OtherType(essence.unwrap_or_else(|| "of no type".to_owned())));
+        }
+        let length = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        self.part = Some(Part {
+            index: self.parts,
+            content_type,
+            reader: Reader::new(),
+            digest: Context::new(&SHA256),
+            length: 0,
+            place: Place::Memory(Vec::new(), self.shared.memory.share()),
+            is_told: false,
+        });
+        self.parts += 1;
+        if length.is_some_and(|length| length > self.shared.settings.spool_over) {
+            self.spill().await;
+        }
+        Ok(())
+    }
+
+    /// Gives bytes of the present part their place.
+    async fn place(&mut self, bytes: Bytes) -> Option<Arrival> {
+        let length = self.part.as_ref()?.length + bytes.len() as u64;
+        let is_large = length > self.shared.settings.spool_over as u64;
+        if is_large {
+            self.spill().await;
+        }
+        match &mut self.part.as_mut()?.place {
+            Place::Memory(_, share) => {
+                if !self.shared.memory.try_grow(share, bytes.len()) {
+                    self.unplaced = Some(bytes);
+                    return Some(Arrival::Full);
+                }
+                self.copy(bytes);
+                None
+            }
+            Place::Spool(writer) => {
+                writer.write(&bytes).await;
+                self.look_at(&bytes);
+                self.beginning()
+            }
+        }
+    }
+
+    /// Copies bytes into memory, of which there is a share for them.
+    fn copy(&mut self, bytes: Bytes) {
+        self.look_at(&bytes);
+        let mut left = bytes.as_ref();
+        while !left.is_empty() {
+            if self.block.capacity() == self.block.len() {
+                self.close_block();
+                self.block = BytesMut::with_capacity(BLOCK);
+            }
+            let (now, later) = left.split_at(left.len().min(self.block.capacity() - self.block.len()));
+            self.block.extend_from_slice(now);
+            left = later;
+        }
+    }
+
+    /// What lies in the block is the present instance's.
+    fn close_block(&mut self) {
+        let bytes = self.block.split().freeze();
+        if let Some(Part { place: Place::Memory(pieces, _), .. }) = &mut self.part
+            && !bytes.is_empty()
+        {
+            pieces.push(bytes);
+        }
+    }
+
+    fn look_at(&mut self, bytes: &[u8]) {
+        if let Some(part) = &mut self.part {
+            part.length += bytes.len() as u64;
+            part.digest.update(bytes);
+            part.reader.feed(bytes);
+        }
+    }
+
+    /// The beginning of a large instance, as soon as it is known which one it is.
+    ///
+    /// One that was stored before is read to its end first: it may be the same.
+    fn beginning(&mut self) -> Option<Arrival> {
+        let part = self.part.as_mut()?;
+        let Place::Spool(writer) = &part.place else { return None };
+        if part.is_told {
+            return None;
+        }
+        let name = Name::of(part.reader.identity()).map(Arc::new);
+        let is_known =
+            name.as_ref().is_some_and(|name| self.shared.remembered.knows(&self.account, &name.instance));
+        // Without disk nothing can wait.
+        if writer.spool().is_repeatable() && (is_known || part.reader.progress() == Progress::Reading) {
+            return None;
+        }
+        part.is_told = true;
+        let (index, content_type) = (part.index, part.content_type.clone());
+        let kept = Kept::Spool(Arc::clone(writer.spool()));
+        Some(Arrival::Beginning(Held { index, name, content_type, kept, whole: None }))
+    }
+
+    async fn end(&mut self) -> Option<Arrival> {
+        self.close_block();
+        let Part { index, content_type, reader, digest, length, place, is_told } = self.part.take()?;
+        let mut sha256 = Digest::default();
+        sha256.copy_from_slice(digest.finish().as_ref());
+        let kept = match place {
+            Place::Memory(pieces, share) => Kept::Memory(pieces, share),
+            Place::Spool(writer) => {
+                let spool = Arc::clone(writer.spool());
+                writer.finish().await;
+                if is_told {
+                    return Some(Arrival::Whole(index, length, sha256));
+                }
+                Kept::Spool(spool)
+            }
+        };
+        let name = Name::of(reader.identity()).map(Arc::new);
+        Some(Arrival::Instance(Held { index, name, content_type, kept, whole: Some((length, sha256)) }))
+    }
+}

@@ -1,0 +1,232 @@
+//! What uploads leave behind for later ones: what was stored, and what was read and not stored.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use ring::digest::{SHA256, digest};
+
+use super::instance::{Digest, Name};
+use crate::dicom_identity::Uid;
+
+/// How many stored instances are remembered, the newest: some hundred studies. Each takes 150 bytes.
+const MOST_STORED: usize = 100_000;
+/// How long. A job is resubmitted within hours; later, somebody else may have put another instance in its place.
+const FRESH: Duration = Duration::from_secs(6 * 3600);
+/// How many missing instances are remembered, those of the newest studies. Each takes 400 bytes.
+const MOST_MISSING: usize = 20_000;
+
+/// The memory of a gateway; it ends with it.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    stored: Mutex<Stored>,
+    missing: Mutex<VecDeque<Study>>,
+}
+
+/// Stands for an account and an instance, or a study, of it.
+type Key = [u8; 16];
+
+#[derive(Debug, Default)]
+struct Stored {
+    entries: HashMap<Key, Entry>,
+    /// In the order of remembering; an entry that was renewed is here more than once.
+    order: VecDeque<(Key, u64)>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    study: Key,
+    digest: Digest,
+    at: SystemTime,
+}
+
+/// What is missing of a study.
+#[derive(Debug)]
+struct Study {
+    account: String,
+    uid: Uid,
+    instances: BTreeMap<Uid, Arc<Name>>,
+}
+
+fn key(account: &str, uid: &str) -> Key {
+    let hash = digest(&SHA256, &[account.as_bytes(), b"\0", uid.as_bytes()].concat());
+    let mut key = Key::default();
+    key.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+    key
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Remembered {
+    /// The store has taken this instance, or has shown that it has it.
+    pub(crate) fn stored(&self, account: &str, name: &Name, digest: Digest, now: SystemTime) {
+        let mut stored = locked(&self.stored);
+        let (number, of) = (stored.next, key(account, name.instance.as_str()));
+        stored.next += 1;
+        stored
+            .entries
+            .insert(of, Entry { number, study: key(account, name.study.as_str()), digest, at: now });
+        stored.order.push_back((of, number));
+        while stored.entries.len() > MOST_STORED || stored.order.len() > 2 * MOST_STORED {
+            let Some((oldest, number)) = stored.order.pop_front() else { break };
+            if stored.entries.get(&oldest).is_some_and(|entry| entry.number == number) {
+                stored.entries.remove(&oldest);
+            }
+        }
+    }
+
+    /// Whether some instance with this UID was stored.
+    pub(crate) fn knows(&self, account: &str, instance: &Uid) -> bool {
+        locked(&self.stored).entries.contains_key(&key(account, instance.as_str()))
+    }
+
+    /// Whether this very instance was stored a short time ago, and nothing else was in its place since.
+    pub(crate) fn was_stored(&self, account: &str, name: &Name, digest: &Digest, now: SystemTime) -> bool {
+        let stored = locked(&self.stored);
+        stored.entries.get(&key(account, name.instance.as_str())).is_some_and(|entry| {
+            entry.digest == *digest && now.duration_since(entry.at).unwrap_or_default() < FRESH
+        })
+    }
+
+    /// What lies at this path below the account's DICOMweb root is changed or deleted, not by an upload.
+    pub(crate) fn changes(&self, account: &str, path: &str) {
+        match path.split('/').collect::<Vec<_>>().as_slice() {
+            [_, _, _, _, _, instance, ..] => self.forget(account, instance),
+            [_, study, ..] => self.forget(account, study),
+            // It may be anything.
+            _ => *locked(&self.stored) = Stored::default(),
+        }
+    }
+
+    /// The instance, or the study, was deleted, or is to be replaced.
+    pub(crate) fn forget(&self, account: &str, uid: &str) {
+        let of = key(account, uid);
+        locked(&self.stored).entries.retain(|instance, entry| *instance != of && entry.study != of);
+    }
+
+    /// An upload has read these instances and not stored them.
+    pub(crate) fn not_stored(&self, account: &str, names: impl IntoIterator<Item = Arc<Name>>) {
+        let mut missing = locked(&self.missing);
+        for name in names {
+            let study = match missing
+                .iter_mut()
+                .rposition(|study| study.account == account && study.uid == name.study)
+            {
+                Some(position) => missing.get_mut(position),
+                None => {
+                    let (account, uid) = (account.to_owned(), name.study.clone());
+                    missing.push_back(Study { account, uid, instances: BTreeMap::new() });
+                    missing.back_mut()
+                }
+            };
+            if let Some(study) = study {
+                study.instances.insert(name.instance.clone(), name);
+            }
+        }
+        let mut all: usize = missing.iter().map(|study| study.instances.len()).sum();
+        while all > MOST_MISSING
+            && missing.len() > 1
+            && let Some(oldest) = missing.pop_front()
+        {
+            all -= oldest.instances.len();
+        }
+    }
+
+    /// What is missing of a study, as far as is known.
+    pub(crate) fn missing(&self, account: &str, study: &Uid) -> Vec<Arc<Name>> {
+        let missing = locked(&self.missing);
+        let study = missing.iter().find(|known| known.account == account && known.uid == *study);
+        study.map(|study| study.instances.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// These instances are in the store.
+    pub(crate) fn found<'a>(&self, account: &str, names: impl IntoIterator<Item = &'a Name>) {
+        let mut missing = locked(&self.missing);
+        if missing.is_empty() {
+            return;
+        }
+        for name in names {
+            if let Some(study) =
+                missing.iter_mut().find(|study| study.account == account && study.uid == name.study)
+            {
+                study.instances.remove(&name.instance);
+            }
+        }
+        missing.retain(|study| !study.instances.is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(study: &str, instance: &str) -> Arc<Name> {
+        let uid = |text: &str| Uid::parse(text.as_bytes()).unwrap();
+        Arc::new(Name { class: uid("1"), instance: uid(instance), study: uid(study), series: uid("3") })
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_was_stored_is_known_by_account_name_and_content_for_a_while() {
+        let (remembered, name) = (Remembered::default(), name("2", "2.1"));
+        remembered.stored("a", &name, [7; 32], at(0));
+        assert!(remembered.knows("a", &name.instance) && !remembered.knows("b", &name.instance));
+        let was_stored = |account, digest, time| remembered.was_stored(account, &name, &digest, time);
+        assert!(was_stored("a", [7; 32], at(100)));
+        assert!(!was_stored("b", [7; 32], at(100)));
+        assert!(!was_stored("a", [8; 32], at(100)));
+        assert!(!was_stored("a", [7; 32], at(0) + FRESH));
+        remembered.stored("a", &name, [8; 32], at(1));
+        assert!(!was_stored("a", [7; 32], at(100)));
+        assert!(was_stored("a", [8; 32], at(100)));
+        for path in ["studies/2", "studies/2/series/3", "studies/2/series/3/instances/2.1", "studies"] {
+            remembered.stored("a", &name, [8; 32], at(1));
+            remembered.changes("a", "studies/9");
+            assert!(was_stored("a", [8; 32], at(100)));
+            remembered.changes("a", path);
+            assert!(!was_stored("a", [8; 32], at(100)), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let remembered = Remembered::default();
+        for number in 0..=MOST_STORED {
+            remembered.stored("a", &name("2", &format!("2.{number}")), [0; 32], at(0));
+        }
+        assert!(!remembered.knows("a", &Uid::parse(b"2.0").unwrap()));
+        assert!(remembered.knows("a", &Uid::parse(b"2.1").unwrap()));
+        for _ in 0..2 * MOST_STORED {
+            remembered.stored("a", &name("2", "2.7"), [0; 32], at(0));
+        }
+        assert!(locked(&remembered.stored).order.len() <= 2 * MOST_STORED);
+        assert!(remembered.knows("a", &Uid::parse(b"2.7").unwrap()));
+    }
+
+    #[test]
+    fn what_is_missing_is_so_until_it_is_found() {
+        let remembered = Remembered::default();
+        remembered.not_stored("a", [name("2", "2.1"), name("2", "2.2"), name("3", "3.1")]);
+        remembered.not_stored("a", [name("2", "2.1")]);
+        let missing =
+            |account, study: &str| remembered.missing(account, &Uid::parse(study.as_bytes()).unwrap()).len();
+        assert_eq!(
+            (missing("a", "2"), missing("a", "3"), missing("a", "4"), missing("b", "2")),
+            (2, 1, 0, 0)
+        );
+        remembered.found("a", [&*name("2", "2.1"), &*name("3", "3.1"), &*name("4", "4.1")]);
+        assert_eq!((missing("a", "2"), missing("a", "3")), (1, 0));
+        let many = (0..MOST_MISSING).map(|number| name("5", &format!("5.{number}")));
+        remembered.not_stored("a", many);
+        assert_eq!((missing("a", "2"), missing("a", "5")), (0, MOST_MISSING));
+    }
+}

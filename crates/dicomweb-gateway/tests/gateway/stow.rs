@@ -1,0 +1,155 @@
+//! Uploads.
+
+mod answers;
+mod bounds;
+mod conflicts;
+mod faults;
+mod resuming;
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use dicomweb_gateway::{OnConflict, Report, Settings};
+use google_emulator::{Emulator, Keep, Route, SeenRequest};
+use orthanc_testbed::{Ct, Study, study};
+use reqwest::{Method, RequestBuilder};
+use ring::digest::{SHA256, digest};
+use serde_json::Value;
+
+use crate::stage::{Stage, block_on};
+
+/// As long as Orthanc's, and with the same characters.
+const BOUNDARY: &str = "0f3cf5c0-70e0-41ef-baef-c6f9f65ec3e1-0f3cf5c0-70e0-41ef-baef-c6f9f65ec3e1";
+
+/// A stage whose far store keeps everything in memory.
+fn stage() -> Stage {
+    staged(OnConflict::Fail, |_| {})
+}
+
+fn staged(on_conflict: OnConflict, change: impl FnOnce(&mut Settings)) -> Stage {
+    Stage::with(Emulator::builder().keep(Keep::Memory).start().unwrap(), on_conflict, change)
+}
+
+/// A study whose instances have about so many bytes.
+fn ct(seed: u64, instances: usize, bytes: usize) -> Study {
+    let columns = 64;
+    let rows = u16::try_from(bytes / 2 / usize::from(columns)).unwrap().max(1);
+    study::ct(&Ct { seed, series: 1, instances, rows, columns }).unwrap()
+}
+
+fn files(study: &Study) -> Vec<&[u8]> {
+    study.instances.iter().map(|instance| instance.bytes.as_slice()).collect()
+}
+
+/// The same instance with another last byte of its pixels.
+fn different(file: &[u8]) -> Vec<u8> {
+    let mut different = file.to_vec();
+    *different.last_mut().unwrap() ^= 1;
+    different
+}
+
+fn multipart(files: &[&[u8]]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for file in files {
+        body.extend(part_head(file.len()).into_bytes());
+        body.extend_from_slice(file);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend(format!("--{BOUNDARY}--").into_bytes());
+    body
+}
+
+/// What the DICOMweb plugin writes before an instance.
+fn part_head(length: usize) -> String {
+    format!("--{BOUNDARY}\r\nContent-Type: application/dicom\r\nContent-Length: {length}\r\n\r\n")
+}
+
+fn content_type() -> String {
+    format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}")
+}
+
+fn post(stage: &Stage, path: &str) -> RequestBuilder {
+    stage
+        .request(Method::POST, path)
+        .header("content-type", content_type())
+        .header("accept", "application/dicom+json")
+}
+
+/// Uploads files in one request; status and answer.
+fn upload(stage: &Stage, files: &[&[u8]]) -> (u16, Value) {
+    block_on(async {
+        let answer = post(stage, "studies").body(multipart(files)).send().await.unwrap();
+        let (status, body) = (answer.status().as_u16(), answer.text().await.unwrap());
+        (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status}: {body}")))
+    })
+}
+
+/// SOP Instance UIDs of a sequence, in order.
+fn uids<'a>(answer: &'a Value, sequence: &str) -> Vec<&'a str> {
+    let items = answer[sequence]["Value"].as_array().map(Vec::as_slice).unwrap_or_default();
+    items.iter().map(|item| item["00081155"]["Value"][0].as_str().unwrap_or_default()).collect()
+}
+
+fn stored(answer: &Value) -> Vec<&str> {
+    uids(answer, "00081199")
+}
+
+fn failed(answer: &Value) -> Vec<&str> {
+    uids(answer, "00081198")
+}
+
+fn all_uids(study: &Study) -> Vec<&str> {
+    study.instances.iter().map(|instance| instance.uid.as_str()).collect()
+}
+
+/// The far store holds these files, byte for byte, and nothing else.
+fn assert_holds(stage: &Stage, files: &[&[u8]]) {
+    let hex = |file: &&[u8]| {
+        digest(&SHA256, file).as_ref().iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        })
+    };
+    let mut expected: Vec<String> = files.iter().map(hex).collect();
+    let mut found: Vec<String> =
+        stage.emulator.instances().into_iter().map(|instance| instance.sha256.unwrap()).collect();
+    expected.sort();
+    found.sort();
+    assert!(expected == found, "{} files were to be there, and {} are", expected.len(), found.len());
+}
+
+/// The requests of a kind that reached the far store.
+fn seen(stage: &Stage, route: Route) -> Vec<SeenRequest> {
+    stage.emulator.requests().into_iter().filter(|request| request.route == route).collect()
+}
+
+/// The transfer that ended last.
+fn last(stage: &Stage) -> Report {
+    stage.gateway.transfers().into_iter().next().unwrap()
+}
+
+/// Waits for what other threads bring about.
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not come about: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Nothing of an upload is left: no memory, no file, no descriptor, no request.
+fn assert_nothing_left(stage: &Stage) {
+    until("no transfer", || stage.gateway.transfers_under_way() == 0);
+    until("no memory", || stage.gateway.memory_in_use() == 0);
+    until("no request", || stage.emulator.gauges().requests_now == 0);
+    until("no descriptor of a temporary file", || {
+        let mut open = std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.path().read_link().ok());
+        !open.any(|path| path.starts_with(stage.folder()))
+    });
+    // The key alone.
+    until("no file", || std::fs::read_dir(stage.folder()).unwrap().count() == 1);
+}

@@ -1,0 +1,164 @@
+//! What is answered, and what was sent for it.
+
+use dicomweb_gateway::{Kind, OnConflict, Stage as Ended};
+use google_emulator::{Fault, Route};
+
+use super::*;
+
+#[test]
+fn a_study_of_small_instances_goes_in_few_requests_and_comes_whole() {
+    let stage = stage();
+    let study = ct(1, 2500, 4096);
+    let (status, answer) = upload(&stage, &files(&study));
+    assert_eq!(status, 200);
+    assert_eq!(stored(&answer), all_uids(&study));
+    let root = stage.emulator.dicom_web_url();
+    assert_eq!(answer["00081190"]["Value"][0], format!("{root}/studies/{}", study.uid));
+    let instance = &study.instances[0];
+    let url =
+        format!("{root}/studies/{}/series/{}/instances/{}", study.uid, instance.series_uid, instance.uid);
+    assert_eq!(answer["00081199"]["Value"][0]["00081190"]["Value"][0], url);
+    assert_holds(&stage, &files(&study));
+    let requests = seen(&stage, Route::Stow);
+    let least = study.size().div_ceil(5 << 20);
+    assert!((least..=least + 12).contains(&requests.len()), "{} requests", requests.len());
+    let report = last(&stage);
+    assert_eq!((report.kind, report.stage), (Kind::Store, Ended::Succeeded));
+    assert_eq!(
+        (report.instances_total, report.instances_done, report.instances_failed),
+        (Some(2500), 2500, 0)
+    );
+    assert_eq!((report.bytes_done, report.study), (study.size() as u64, Some(study.uid.clone())));
+    assert_eq!(stage.gateway.counts().instances_stored, 2500);
+    assert_nothing_left(&stage);
+}
+
+#[test]
+fn the_answer_is_xml_unless_json_is_asked_for() {
+    let stage = stage();
+    let study = ct(1, 2, 1000);
+    let answer = block_on(async {
+        let request = stage.request(Method::POST, "studies").header("content-type", content_type());
+        let answer = request.body(multipart(&files(&study))).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/dicom+xml");
+        answer.text().await.unwrap()
+    });
+    let position = |instance: &orthanc_testbed::Instance| {
+        let uid =
+            format!("keyword=\"ReferencedSOPInstanceUID\"><Value number=\"1\">{}</Value>", instance.uid);
+        answer.find(&uid).unwrap()
+    };
+    assert!(position(&study.instances[0]) < position(&study.instances[1]));
+    assert!(answer.contains("<Item number=\"2\">"));
+}
+
+#[test]
+fn an_instance_that_google_refuses_is_the_only_one_that_fails() {
+    for parsable in [true, false] {
+        let stage = stage();
+        let study = ct(1, 20, 1000);
+        let refused = study.instances[7].uid.as_str();
+        stage.emulator.faults().add(Fault::refuse_instance(refused, "it is <odd>"));
+        if !parsable {
+            // Then each instance is sent alone, and only that is answered so that it can be understood.
+            stage.emulator.faults().add(Fault::answer(Route::Stow, 409, "<html>").after_handling().times(1));
+        }
+        let (status, answer) = upload(&stage, &files(&study));
+        assert_eq!(status, 409);
+        assert_eq!(failed(&answer), [refused]);
+        let item = &answer["00081198"]["Value"][0];
+        assert_eq!(item["00081197"]["Value"][0], 272);
+        assert_eq!(item["00091097"]["Value"][0], "it is <odd>");
+        let mut others = all_uids(&study);
+        others.remove(7);
+        assert_eq!(stored(&answer), others);
+        let mut held = files(&study);
+        held.remove(7);
+        assert_holds(&stage, &held);
+        let report = last(&stage);
+        assert_eq!((report.stage, report.instances_done, report.instances_failed), (Ended::Failed, 19, 1));
+        assert_eq!(report.failures, ["it is <odd>"]);
+    }
+}
+
+#[test]
+fn what_is_no_dicom_fails_alone_and_in_its_place() {
+    let stage = stage();
+    let study = ct(1, 2, 1000);
+    let files = [study.instances[0].bytes.as_slice(), b"no DICOM", &study.instances[1].bytes, b""];
+    let (status, answer) = upload(&stage, &files);
+    assert_eq!(status, 409);
+    assert_eq!(stored(&answer), all_uids(&study));
+    let failed = answer["00081198"]["Value"].as_array().unwrap();
+    assert_eq!(failed.len(), 2);
+    assert!(failed.iter().all(|item| item.get("00081155").is_none() && item["00081197"]["Value"][0] == 272));
+    assert_holds(&stage, &[files[0], files[2]]);
+}
+
+#[test]
+fn a_study_in_the_path_holds_for_every_batch() {
+    let stage = stage();
+    let (study, other) = (ct(1, 2, 1000), ct(2, 1, 1000));
+    let (status, answer) = block_on(async {
+        let all = [files(&study), files(&other)].concat();
+        let answer =
+            post(&stage, &format!("studies/{}", study.uid)).body(multipart(&all)).send().await.unwrap();
+        (answer.status().as_u16(), serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap())
+    });
+    assert_eq!(status, 409);
+    assert_eq!((stored(&answer), failed(&answer)), (all_uids(&study), all_uids(&other)));
+    assert!(seen(&stage, Route::Stow).iter().all(|request| request.path.ends_with(&study.uid)));
+}
+
+#[test]
+fn an_upload_without_an_instance_is_an_error() {
+    let stage = stage();
+    let (status, answer) = upload(&stage, &[]);
+    assert_eq!(status, 400);
+    assert!(answer["error"]["remedy"].as_str().unwrap().contains("again"), "{answer}");
+    assert_eq!(seen(&stage, Route::Stow).len(), 0);
+    assert_eq!(last(&stage).stage, Ended::Failed);
+}
+
+#[test]
+fn an_upload_that_ends_in_the_middle_is_an_error_and_nothing_half_is_stored() {
+    let stage = stage();
+    let study = ct(1, 1, 3000);
+    let mut body = multipart(&files(&study));
+    body.truncate(2000);
+    let status = block_on(async { post(&stage, "studies").body(body).send().await.unwrap().status() });
+    assert_eq!(status, 400);
+    assert_holds(&stage, &[]);
+    assert_nothing_left(&stage);
+}
+
+#[test]
+fn a_refusal_of_the_account_is_answered_in_googles_words_before_everything_is_read() {
+    let words = r#"[{"error":{"code":403,"message":"Permission healthcare.dicomStores.dicomWebWrite denied","status":"PERMISSION_DENIED"}}]"#;
+    for status in [403, 404] {
+        let stage = stage();
+        stage.emulator.faults().add(Fault::answer(Route::Stow, status, words).until_cleared());
+        let study = ct(1, 40, 2 << 20);
+        let (answered, body) = block_on(async {
+            let answer = post(&stage, "studies").body(multipart(&files(&study))).send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        });
+        assert_eq!((answered, body.as_str()), (status, words));
+        assert!(seen(&stage, Route::Stow).len() < 20, "{}", seen(&stage, Route::Stow).len());
+        assert_holds(&stage, &[]);
+        assert_eq!(last(&stage).stage, Ended::Failed);
+        assert_nothing_left(&stage);
+    }
+}
+
+#[test]
+fn twins_in_one_upload_are_stored_in_their_order() {
+    let stage = staged(OnConflict::Overwrite, |_| {});
+    let study = ct(1, 2, 1000);
+    let other = different(&study.instances[0].bytes);
+    let twins =
+        [study.instances[0].bytes.as_slice(), &study.instances[1].bytes, &study.instances[0].bytes, &other];
+    let (status, answer) = upload(&stage, &twins);
+    assert_eq!((status, stored(&answer).len()), (200, 4));
+    assert_holds(&stage, &[&study.instances[1].bytes, &other]);
+}

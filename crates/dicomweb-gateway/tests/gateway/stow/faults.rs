@@ -1,0 +1,127 @@
+//! A bad network and a busy server.
+
+use dicomweb_gateway::Stage as Ended;
+use google_emulator::{Effect, Fault, Route};
+
+use super::*;
+
+/// Everything is stored whatever happens to every fifth request.
+fn survives(effects: impl IntoIterator<Item = Effect>) {
+    let stage = stage();
+    stage.emulator.faults().add(Fault::in_turn(Route::Stow, effects).every(5));
+    // More than a hundred requests, so that every effect has its turn.
+    let study = ct(1, 104, 8000);
+    for upload_of in study.instances.chunks(1) {
+        let files: Vec<&[u8]> = upload_of.iter().map(|instance| instance.bytes.as_slice()).collect();
+        let (status, answer) = upload(&stage, &files);
+        assert_eq!(status, 200, "{answer}");
+    }
+    assert_holds(&stage, &files(&study));
+    assert!(stage.gateway.counts().retries >= 20, "{:?}", stage.gateway.counts());
+    assert_nothing_left(&stage);
+}
+
+fn busy(status: u16) -> Effect {
+    Fault::answer(Route::Stow, status, "{}").effect
+}
+
+#[test]
+fn every_fifth_request_is_refused() {
+    survives([busy(503), busy(429), busy(500)]);
+}
+
+#[test]
+fn every_fifth_request_is_cut() {
+    survives([
+        Effect::Reset { after_bytes: 0 },
+        Effect::Reset { after_bytes: 3000 },
+        Effect::CutBody { after_bytes: 0 },
+        Effect::CutBody { after_bytes: 100 },
+    ]);
+}
+
+#[test]
+fn many_batches_at_once_survive_all_of_it_together() {
+    let stage = stage();
+    let effects = [
+        busy(503),
+        Effect::Reset { after_bytes: 1 << 20 },
+        busy(429),
+        Effect::CutBody { after_bytes: 10 },
+        Effect::Latency { milliseconds: 100 },
+    ];
+    stage.emulator.faults().add(Fault::in_turn(Route::Stow, effects).every(3));
+    let study = ct(1, 100, 1 << 20);
+    let (status, answer) = upload(&stage, &files(&study));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(stored(&answer), all_uids(&study));
+    assert_holds(&stage, &files(&study));
+    assert!(last(&stage).retries >= 5);
+    assert_nothing_left(&stage);
+}
+
+#[test]
+fn a_silent_server_is_asked_again() {
+    let stage = staged(OnConflict::Fail, |settings| settings.inactivity = Duration::from_millis(500));
+    stage.emulator.faults().add(Fault::hang(Route::Stow).times(2));
+    let study = ct(1, 3, 1000);
+    assert_eq!(upload(&stage, &files(&study)).0, 200);
+    assert_holds(&stage, &files(&study));
+}
+
+#[test]
+fn tokens_that_end_in_the_middle_cost_a_request() {
+    let stage = stage();
+    let study = ct(1, 20, 1 << 20);
+    let (first, second) = study.instances.split_at(10);
+    let of = |instances: &[orthanc_testbed::Instance]| -> Vec<Vec<u8>> {
+        instances.iter().map(|instance| instance.bytes.clone()).collect()
+    };
+    let (first, second) = (of(first), of(second));
+    let body = |files: &[Vec<u8>], is_end: bool| {
+        let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+        let mut body = multipart(&files);
+        if !is_end {
+            body.truncate(body.len() - BOUNDARY.len() - 4);
+        }
+        body
+    };
+    let (status, answer) = block_on(async {
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
+        let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
+            Some((receiver.recv().await?, receiver))
+        });
+        let sending = post(&stage, "studies").body(reqwest::Body::wrap_stream(stream)).send();
+        let feeding = async {
+            sender.send(Ok(body(&first, false))).await.unwrap();
+            // Some of it has arrived with the first token.
+            while stage.emulator.instances().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            stage.emulator.revoke_tokens();
+            sender.send(Ok(body(&second, true))).await.unwrap();
+            drop(sender);
+        };
+        let (answer, ()) = tokio::join!(sending, feeding);
+        let answer = answer.unwrap();
+        (answer.status().as_u16(), serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap())
+    });
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(stored(&answer), all_uids(&study));
+    assert_holds(&stage, &files(&study));
+    assert!(stage.emulator.tokens_issued().len() >= 2);
+}
+
+#[test]
+fn an_outage_that_outlasts_the_patience_is_told_as_it_is() {
+    let stage = staged(OnConflict::Fail, |settings| settings.patience = Duration::from_millis(300));
+    stage
+        .emulator
+        .faults()
+        .add(Fault::answer(Route::Stow, 503, r#"{"error":{"code":503,"message":"down"}}"#).until_cleared());
+    let (status, answer) = upload(&stage, &files(&ct(1, 3, 1000)));
+    assert_eq!((status, answer["error"]["message"].as_str()), (503, Some("down")));
+    let report = last(&stage);
+    assert_eq!((report.stage, report.instances_failed), (Ended::Failed, 3));
+    assert_holds(&stage, &[]);
+}

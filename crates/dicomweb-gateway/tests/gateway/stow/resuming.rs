@@ -1,0 +1,175 @@
+//! Uploads that are begun again.
+
+use std::{io::Write as _, net::TcpStream};
+
+use dicomweb_gateway::Stage as Ended;
+use google_emulator::{Fault, Route};
+
+use super::*;
+use crate::stage::SECRET;
+
+fn bytes_sent(stage: &Stage) -> u64 {
+    seen(stage, Route::Stow).iter().map(|request| request.body_bytes).sum()
+}
+
+#[test]
+fn what_is_there_already_is_not_sent_again() {
+    let stage = stage();
+    let study = ct(1, 400, 20_000);
+    assert_eq!(upload(&stage, &files(&study)).0, 200);
+    stage.emulator.clear_requests();
+    // Google's pages may be shorter than what is asked for.
+    stage.emulator.change_settings(|settings| settings.largest_page = Some(150));
+    let (status, answer) = upload(&stage, &files(&study));
+    assert_eq!(status, 200);
+    assert_eq!(stored(&answer), all_uids(&study));
+    assert_eq!((seen(&stage, Route::Stow).len(), seen(&stage, Route::Qido).len()), (0, 4));
+    let report = last(&stage);
+    assert_eq!((report.instances_done, report.instances_present, report.stage), (400, 400, Ended::Succeeded));
+    assert_eq!(stage.gateway.counts().instances_duplicate, 400);
+    assert_holds(&stage, &files(&study));
+}
+
+#[test]
+fn what_is_new_different_or_gone_is_sent() {
+    let stage = stage();
+    let study = ct(1, 10, 20_000);
+    assert_eq!(upload(&stage, &files(&study)[..8]).0, 200);
+    // By another way than through the gateway.
+    let gone = &study.instances[3];
+    let path = format!("studies/{}/series/{}/instances/{}", study.uid, gone.series_uid, gone.uid);
+    let url = format!("{}/{path}", stage.emulator.dicom_web_url());
+    let token = stage.emulator.tokens_issued().pop().unwrap();
+    let status =
+        block_on(async { stage.client().delete(url).bearer_auth(token).send().await.unwrap().status() });
+    assert_eq!(status, 200);
+    stage.emulator.clear_requests();
+    let (status, answer) = upload(&stage, &files(&study));
+    assert_eq!((status, stored(&answer)), (200, all_uids(&study)));
+    assert_eq!(last(&stage).instances_present, 7);
+    assert!(bytes_sent(&stage) < 4 * 21_000, "{}", bytes_sent(&stage));
+    assert_holds(&stage, &files(&study));
+    let other = different(&study.instances[0].bytes);
+    assert_eq!(upload(&stage, &[&other]).0, 409);
+}
+
+#[test]
+fn what_was_deleted_through_the_gateway_is_sent_without_asking() {
+    let stage = stage();
+    let study = ct(1, 3, 20_000);
+    assert_eq!(upload(&stage, &files(&study)).0, 200);
+    block_on(async {
+        let path = format!("studies/{}", study.uid);
+        assert_eq!(stage.request(Method::DELETE, &path).send().await.unwrap().status(), 200);
+    });
+    stage.emulator.clear_requests();
+    assert_eq!(upload(&stage, &files(&study)).0, 200);
+    assert_eq!((last(&stage).instances_present, seen(&stage, Route::Qido).len()), (0, 0));
+    assert_holds(&stage, &files(&study));
+}
+
+#[test]
+fn where_the_store_cannot_be_asked_everything_is_sent() {
+    let stage =
+        staged(OnConflict::Fail, |settings| settings.patience_of_requests = Duration::from_millis(10));
+    let study = ct(1, 10, 20_000);
+    assert_eq!(upload(&stage, &files(&study)).0, 200);
+    stage.emulator.faults().add(Fault::answer(Route::Qido, 503, "").until_cleared());
+    let (status, answer) = upload(&stage, &files(&study));
+    assert_eq!((status, stored(&answer)), (200, all_uids(&study)));
+    assert_eq!(last(&stage).instances_present, 0);
+}
+
+#[test]
+fn large_instances_are_not_sent_again_either() {
+    let stage = staged(OnConflict::Fail, |settings| settings.spool_over = 1 << 20);
+    let study = ct(1, 2, 5 << 20);
+    assert_eq!(upload(&stage, &files(&study)).0, 200);
+    stage.emulator.clear_requests();
+    assert_eq!(upload(&stage, &files(&study)).0, 200);
+    assert_eq!((last(&stage).instances_present, bytes_sent(&stage)), (2, 0));
+    let other = different(&study.instances[0].bytes);
+    assert_eq!(upload(&stage, &[&other]).0, 409);
+    assert_holds(&stage, &files(&study));
+    assert_nothing_left(&stage);
+}
+
+/// An upload of which the client vanishes after these files, none of which is stored.
+fn broken_off(stage: &Stage, files: &[&[u8]]) {
+    stage.emulator.faults().add(Fault::hang(Route::Stow).until_cleared());
+    let mut body = multipart(files);
+    body.truncate(body.len() - 2);
+    let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
+    let head = format!(
+        "POST /my%20store/studies HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\nContent-Type: {}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+        content_type(),
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body).unwrap();
+    stream.write_all(b"\r\n").unwrap();
+    until("it is being sent", || !seen(stage, Route::Stow).is_empty());
+    drop(stream);
+    assert_nothing_left(stage);
+    assert_eq!(last(stage).stage, Ended::Cancelled);
+    stage.emulator.faults().clear();
+    stage.emulator.clear_requests();
+}
+
+#[test]
+fn the_rest_of_a_study_is_no_success_while_its_beginning_is_missing() {
+    let stage = stage();
+    let study = ct(1, 10, 400_000);
+    let (beginning, rest) = (&files(&study)[..6], &files(&study)[6..]);
+    broken_off(&stage, beginning);
+    // What the DICOMweb plugin does with a job that is resubmitted.
+    for _ in 0..2 {
+        let (status, answer) = upload(&stage, rest);
+        assert_eq!(status, 409);
+        assert_eq!(stored(&answer), &all_uids(&study)[6..]);
+        let mut missing = failed(&answer);
+        missing.sort_unstable();
+        let mut expected = all_uids(&study)[..6].to_vec();
+        expected.sort_unstable();
+        assert_eq!(missing, expected);
+        let words = answer["00081198"]["Value"][0]["00091097"]["Value"][0].as_str().unwrap();
+        assert!(words.contains("send the study again as a whole"), "{words}");
+        assert_eq!(last(&stage).stage, Ended::Failed);
+    }
+    // Another study is not concerned.
+    assert_eq!(upload(&stage, &files(&ct(2, 1, 1000))).0, 200);
+    // A new job mends it.
+    let (status, answer) = upload(&stage, &files(&study));
+    assert_eq!((status, stored(&answer)), (200, all_uids(&study)));
+    assert_eq!(last(&stage).instances_present, 4);
+    assert_eq!(upload(&stage, rest).0, 200);
+}
+
+#[test]
+fn what_came_by_another_way_is_missing_no_longer() {
+    let stage = stage();
+    let study = ct(1, 4, 400_000);
+    let (beginning, rest) = (&files(&study)[..3], &files(&study)[3..]);
+    broken_off(&stage, beginning);
+    let token = stage.emulator.mint_token(google_emulator::CLOUD_PLATFORM, Duration::from_secs(60)).unwrap();
+    block_on(async {
+        let url = format!("{}/studies", stage.emulator.dicom_web_url());
+        let request = stage.client().post(url).bearer_auth(token).header("content-type", content_type());
+        assert_eq!(request.body(multipart(beginning)).send().await.unwrap().status(), 200);
+    });
+    assert_eq!(upload(&stage, rest).0, 200);
+    assert_holds(&stage, &files(&study));
+}
+
+#[test]
+fn while_the_store_cannot_be_asked_they_count_as_missing() {
+    let stage =
+        staged(OnConflict::Fail, |settings| settings.patience_of_requests = Duration::from_millis(10));
+    let study = ct(1, 4, 400_000);
+    let (beginning, rest) = (&files(&study)[..3], &files(&study)[3..]);
+    broken_off(&stage, beginning);
+    stage.emulator.faults().add(Fault::answer(Route::Qido, 503, "").until_cleared());
+    let (status, answer) = upload(&stage, rest);
+    assert_eq!((status, failed(&answer).len()), (409, 3));
+}
