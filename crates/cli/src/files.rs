@@ -34,6 +34,7 @@ struct File {
     substituted: Substituted,
     keys: BTreeMap<Vec<String>, usize>,
     twice: Vec<(Vec<String>, usize)>,
+    control: Option<usize>,
     behind: Option<usize>,
 }
 
@@ -98,7 +99,7 @@ impl Files {
         })
     }
 
-    /// What is odd: keys given twice, text behind the end, and variables of `section` that are not set.
+    /// What is odd: keys given twice, control characters, text behind the end, and variables of `section` that are not set.
     pub(crate) fn oddities(&self, section: &str) -> Vec<Oddity> {
         self.files.iter().flat_map(|file| file.oddities(section)).collect()
     }
@@ -120,10 +121,10 @@ impl Files {
             };
             at(place, what)
         })?;
-        let Document { value: Value::Object(members), keys, twice, behind } = parsed else {
+        let Document { value: Value::Object(members), keys, twice, control, behind } = parsed else {
             return Err(at(0, "the file holds no JSON object; put everything between { and }".to_owned()));
         };
-        let file = File { path: path.to_owned(), original, substituted, keys, twice, behind };
+        let file = File { path: path.to_owned(), original, substituted, keys, twice, control, behind };
         for (key, value) in members {
             if self.document.contains_key(&key) {
                 let path = [key.clone()];
@@ -166,6 +167,10 @@ impl File {
                 path.join(".")
             ),
         });
+        let control = self.control.map(|at| Oddity {
+            place: self.place(at),
+            text: "newer Orthancs refuse a line break or another control character in a string; write \\n, \\t or \\u00… for it".to_owned(),
+        });
         let behind = self.behind.map(|at| Oddity {
             place: self.place(at),
             text: "Orthanc reads nothing of what follows the end of the document; remove it, or a closing brace too many".to_owned(),
@@ -179,7 +184,7 @@ impl File {
             place: place_in(&self.path, &self.original, piece.original),
             text: format!("${{{0}}} is not set here, and becomes nothing; set it for Orthanc, or write ${{{0}:-default}}", piece.name),
         });
-        twice.chain(behind).chain(unset).collect()
+        twice.chain(control).chain(behind).chain(unset).collect()
     }
 
     /// Whether a place of the file belongs to a key of the outermost object, as far as keys tell.
@@ -325,9 +330,11 @@ mod tests {
         let odd: Vec<_> = read.unwrap().oddities("S").into_iter().collect();
         let said: Vec<_> =
             odd.iter().map(|odd| format!("{}:{} {}", odd.place.line, odd.place.column, odd.text)).collect();
-        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said.len(), 4, "{said:?}");
         assert!(said[0].starts_with("2:1 S.x stands here a second time"), "{said:?}");
-        assert!(said[1].starts_with("3:1 Orthanc reads nothing of what follows"), "{said:?}");
-        assert!(said[2].starts_with("2:7 ${NOT} is not set"), "{said:?}");
+        // The value of a variable stands where the variable does.
+        assert!(said[1].starts_with("2:22 newer Orthancs refuse a line break"), "{said:?}");
+        assert!(said[2].starts_with("3:1 Orthanc reads nothing of what follows"), "{said:?}");
+        assert!(said[3].starts_with("2:7 ${NOT} is not set"), "{said:?}");
     }
 }

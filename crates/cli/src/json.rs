@@ -1,7 +1,7 @@
 //! JSON as Orthanc reads it (jsoncpp with its defaults), with the place of every key.
 //!
-//! More is allowed than in RFC 8259: comments of C and C++, a comma after the last item, line breaks in strings, leading
-//! zeros, a key twice (the last one counts), and anything behind the end of the document.
+//! More is allowed than in RFC 8259: comments of C and C++, a comma after the last item, leading zeros, a key twice (the last
+//! one counts), and anything behind the end of the document; line breaks in strings up to jsoncpp 1.9.5.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,8 @@ pub(crate) struct Document {
     pub(crate) keys: BTreeMap<Vec<String>, usize>,
     /// Keys that stand twice in an object, with the place of the second.
     pub(crate) twice: Vec<(Vec<String>, usize)>,
+    /// Where a control character stands in a string for the first time: jsoncpp refuses it since 1.9.6.
+    pub(crate) control: Option<usize>,
     /// Where something stands behind the end of the document, which nobody reads.
     pub(crate) behind: Option<usize>,
 }
@@ -34,7 +36,8 @@ const DEEPEST: usize = 200;
 
 /// Parses a whole document.
 pub(crate) fn parse(text: &str) -> Result<Document, SyntaxError> {
-    let mut parser = Parser { text, at: 0, path: Vec::new(), keys: BTreeMap::new(), twice: Vec::new() };
+    let mut parser =
+        Parser { text, at: 0, path: Vec::new(), keys: BTreeMap::new(), twice: Vec::new(), control: None };
     parser.skip("\u{feff}");
     parser.blanks()?;
     let value = parser.value()?;
@@ -43,7 +46,7 @@ pub(crate) fn parse(text: &str) -> Result<Document, SyntaxError> {
         Ok(()) => (parser.at < text.len()).then_some(parser.at),
         Err(_) => Some(end),
     };
-    Ok(Document { value, keys: parser.keys, twice: parser.twice, behind })
+    Ok(Document { value, keys: parser.keys, twice: parser.twice, control: parser.control, behind })
 }
 
 struct Parser<'t> {
@@ -52,6 +55,7 @@ struct Parser<'t> {
     path: Vec<String>,
     keys: BTreeMap<Vec<String>, usize>,
     twice: Vec<(Vec<String>, usize)>,
+    control: Option<usize>,
 }
 
 impl<'t> Parser<'t> {
@@ -170,7 +174,12 @@ impl<'t> Parser<'t> {
                         return Err(SyntaxError { at, what });
                     }
                 },
-                letter => string.push(letter),
+                letter => {
+                    if letter < ' ' {
+                        self.control.get_or_insert(at);
+                    }
+                    string.push(letter);
+                }
             }
         }
     }
@@ -308,6 +317,12 @@ mod tests {
         assert_eq!(value("{} and what follows"), json!({}));
         assert_eq!(parse("{} and what follows").unwrap().behind, Some(3));
         assert_eq!(parse("{} // said\n").unwrap().behind, None);
+    }
+
+    #[test]
+    fn control_characters_in_strings_are_noticed() {
+        assert_eq!(parse("{\"a\": \"x\ty\nz\"}").unwrap().control, Some(8));
+        assert_eq!(parse("{\n\"a\":\t\"x\\ty\"}").unwrap().control, None);
     }
 
     #[test]
