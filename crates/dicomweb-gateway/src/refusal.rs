@@ -35,7 +35,7 @@ impl Refusal {
         let response = Response {
             status: status.as_u16(),
             headers: kept.collect(),
-            body: body.to_vec(),
+            body: if may_repeat_a_patient(url, status) { Vec::new() } else { body.to_vec() },
             sent: Sent::new(grant.map(|grant| grant.token.value.clone())),
         };
         let principal = grant.and_then(|grant| grant.principal.as_deref());
@@ -115,5 +115,57 @@ impl Refusal {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *response.body_mut() = body::whole(json.to_string());
         response
+    }
+}
+
+/// Parameters of a query that say nothing of a patient (PS3.18 sections 8.3.4 and 10.6).
+const HARMLESS_PARAMETERS: [&str; 10] = [
+    "includefield",
+    "limit",
+    "offset",
+    "fuzzymatching",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+    "0020000D",
+    "0020000E",
+    "00080018",
+];
+
+/// Whether Google's words may repeat what a search asks for. They go to whoever has asked, and not into the log. What is
+/// said of a missing right is needed there, and repeats no search.
+fn may_repeat_a_patient(url: &str, status: StatusCode) -> bool {
+    let (_, query) = url.split_once('?').unwrap_or_default();
+    let is_harmless = |parameter: &str| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        name.is_empty() || HARMLESS_PARAMETERS.iter().any(|known| known.eq_ignore_ascii_case(name))
+    };
+    !query.split('&').all(is_harmless) && !matches!(status.as_u16(), 401 | 403)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_google_says_of_a_search_for_a_patient_stays_out_of_the_log() {
+        let of = |query: &str, status: StatusCode| {
+            let body = Bytes::from_static(br#"{"error":{"code":400,"message":"no such name: Doe"}}"#);
+            let url = format!("https://healthcare.example/v1/studies{query}");
+            let now = SystemTime::UNIX_EPOCH;
+            let refusal = Refusal::of_google(&url, status, HeaderMap::new(), body, now, None);
+            assert_eq!(refusal.google_body().map(|body| body.ends_with(b"Doe\"}}")), Some(true));
+            refusal.in_words()
+        };
+        for (query, status, is_quoted) in [
+            ("", StatusCode::BAD_REQUEST, true),
+            ("?limit=1&StudyInstanceUID=1.2", StatusCode::BAD_REQUEST, true),
+            ("?limit=1&PatientName=Doe", StatusCode::BAD_REQUEST, false),
+            ("?00100010=Doe", StatusCode::INTERNAL_SERVER_ERROR, false),
+            ("?PatientName=Doe", StatusCode::FORBIDDEN, true),
+        ] {
+            let words = of(query, status);
+            assert_eq!(words.contains("Doe"), is_quoted, "{query} {status}: {words}");
+        }
     }
 }

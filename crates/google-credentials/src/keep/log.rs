@@ -86,7 +86,7 @@ impl<'a> Log<'a> {
         let Some(failure) = &self.last_failure else {
             // After a sleep of the machine, or because the first request of an outage hangs.
             tracing::warn!(
-                "{name}: its token expired at {at}, and the answer to the request for a new one is not there yet"
+                "{name}: its token expired at {at}, and the answer to the request for a new one is not there yet; if none comes, check Orthanc's way to the network"
             );
             return;
         };

@@ -1,0 +1,133 @@
+//! The log of a run in which everything goes wrong, read as an administrator reads it.
+
+use std::collections::BTreeMap;
+
+use google_emulator::{Fault, Route};
+use serde_json::json;
+
+use crate::stage::{Scene, Stage};
+
+/// News that ask nobody to do anything.
+const NEWS: [&str; 4] = [
+    ": ready, as DICOMweb server",
+    ": tokens come again after",
+    "lets it use the DICOM store now",
+    "Google Cloud Platform plugin",
+];
+
+/// Every line of the plugin, at whatever level.
+fn lines(log: &str) -> Vec<String> {
+    // What the plugin writes itself before Orthanc 1.12.4, and what Orthanc writes since.
+    let marks = ["Google Cloud Platform: ", " google-cloud-platform:"];
+    let ours = log.lines().filter(|line| marks.iter().any(|mark| line.contains(mark)));
+    ours.map(str::to_owned).collect()
+}
+
+/// A line without what differs from one time to the next: numbers, and whatever the log puts before the sentence.
+fn normalised(line: &str) -> String {
+    let sentence = line.split_once("] ").map_or(line, |(_, sentence)| sentence);
+    let mut shape = String::new();
+    for letter in sentence.chars() {
+        match letter {
+            '0'..='9' if shape.ends_with('#') => {}
+            '0'..='9' => shape.push('#'),
+            letter => shape.push(letter),
+        }
+    }
+    shape
+}
+
+#[test]
+fn a_whole_run_of_faults_can_be_read() {
+    let scene = Scene::new();
+    scene.emulator.revoke_refresh_token();
+    // Renewed every few seconds, so that every fault is met many times.
+    scene.emulator.set_token_lifetime(std::time::Duration::from_secs(20));
+    let mut misspelt = scene.service_account();
+    misspelt["Projetc"] = json!("p");
+    let mut way = scene.service_account();
+    way["Gateway"] = json!(true);
+    let orthanc = scene.orthanc(&json!({
+        "direct": scene.service_account(),
+        "misspelt": misspelt,
+        "incomplete": {"ServiceAccountFile": 7},
+        "no file": scene.account(&json!({"ServiceAccountFile": scene.path("absent.json")})),
+        "refused": scene.user_strings(),
+        "nobody": scene.account(&json!({
+            "ServiceAccountFile": scene.path("key.json"), "TokenUri": "https://127.0.0.1:1/token",
+        })),
+        "way": way,
+    }));
+    let stage = scene.start(orthanc);
+    stage.wait_until_ready("direct");
+    stage.wait_until_ready("way");
+
+    let faults = stage.scene.emulator.faults();
+    faults.add(
+        Fault::answer(Route::Qido, 403, r#"{"error":{"code":403,"message":"Permission denied"}}"#).times(15),
+    );
+    faults.add(
+        Fault::answer(Route::Qido, 400, r#"{"error":{"code":400,"message":"bad patient 4711"}}"#).times(15),
+    );
+    for _ in 0..30 {
+        stage.search("way");
+    }
+    for status in [" answered 403", " answered 400"] {
+        stage.wait_for(&["Account \"way\": GET studies failed: ", status]);
+    }
+    faults.clear();
+    faults.add(Fault::answer(Route::Token, 500, "").until_cleared());
+    stage.wait_for(&["Account \"direct\": its token expired"]);
+    for _ in 0..15 {
+        stage.search("way");
+        stage.search("direct");
+    }
+    faults.clear();
+    stage.wait_for_line("Account \"direct\": tokens come again");
+    stage.wait_until("the gateway answers again", || stage.search("way").0 == 200);
+    let failures = |stage: &Stage| {
+        let account = stage.orthanc.get("/google-cloud-platform/accounts/nobody").unwrap().json().unwrap();
+        account["Failures"]["Transient"].as_u64().unwrap()
+    };
+    stage.wait_until("many attempts have failed", || failures(&stage) >= 5);
+    let log = stage.stop();
+
+    let ours = lines(&log);
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for line in &ours {
+        *times.entry(normalised(line)).or_default() += 1;
+    }
+    assert!(times.len() >= 8, "{times:#?}");
+    let repeated: Vec<_> = times.iter().filter(|(_, times)| **times > 10).collect();
+    assert!(repeated.is_empty(), "{repeated:#?}");
+    for line in ours.iter().filter(|line| line.starts_with(['E', 'W'])) {
+        // The sentences are of the form `what is wrong; what to do (what goes on meanwhile)`.
+        let has_remedy = line.contains("; ") || NEWS.iter().any(|news| line.contains(news));
+        assert!(has_remedy, "no remedy: {line}");
+    }
+}
+
+#[test]
+fn a_line_a_request_is_there_for_those_who_ask_for_it() {
+    let scene = Scene::new();
+    let orthanc = crate::gateway::orthanc(&scene).argument("--verbose-plugins");
+    let stage = scene.start(orthanc);
+    stage.wait_until_ready("g");
+    let body = json!({"Uri": "/studies", "Arguments": {"PatientName": "Doe^John", "limit": "3"}});
+    let answer = stage.orthanc.post("/dicom-web/servers/g/qido", body.to_string()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let line = stage.wait_for(&["Account \"g\": GET studies answered 200 after ", " ms (attempt 1)"]);
+    assert!(line.starts_with('I'), "{line}");
+    let echo = r#"{"error":{"code":400,"message":"nobody is called Doe^John"}}"#;
+    stage.scene.emulator.faults().add(Fault::answer(Route::Qido, 400, echo));
+    let answer = stage.orthanc.post("/dicom-web/servers/g/qido", body.to_string()).unwrap();
+    assert_ne!(answer.status, 200);
+    stage.wait_for(&["Account \"g\": GET studies failed: ", " answered 400"]);
+    stage.wait_for(&["Account \"g\": new token, valid until ", "the next refresh is at "]);
+    let log = stage.stop();
+    let ours = lines(&log);
+    assert!(ours.len() >= 3, "{ours:#?}");
+    for line in ours {
+        assert!(!line.contains("Doe") && !line.contains("PatientName"), "{line}");
+    }
+}

@@ -1,0 +1,191 @@
+//! The metrics, and what `docs/monitoring` makes of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orthanc_testbed::Orthanc;
+use serde_json::{Value, json};
+
+use super::start_troubled;
+use crate::{gateway, stage::Stage};
+
+const PREFIX: &str = "orthanc_gcp_";
+const DASHBOARD: &str = include_str!("../../../../../docs/monitoring/dashboard.json");
+const ALERTS: &str = include_str!("../../../../../docs/monitoring/alerts.yml");
+const TABLE: &str = include_str!("../../../../../docs/monitoring/README.md");
+
+type Labels = BTreeMap<String, String>;
+
+/// Our metrics, as Prometheus would see them.
+fn scrape(orthanc: &Orthanc) -> Vec<(String, Labels, f64)> {
+    let text = orthanc.get("/tools/metrics-prometheus").unwrap().text();
+    let ours = text.lines().filter(|line| line.starts_with(PREFIX));
+    ours.map(|line| {
+        let mut parts = line.rsplitn(3, ' ');
+        let time: u64 = parts.next().unwrap().parse().unwrap();
+        assert!(time > 0);
+        let value = parts.next().unwrap().parse().unwrap();
+        let name = parts.next().unwrap();
+        let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
+        (name.to_owned(), matchers(labels.strip_suffix('}').unwrap()), value)
+    })
+    .collect()
+}
+
+/// `a="x",b=~"y"`, by label; no value holds a comma.
+fn matchers(text: &str) -> Labels {
+    let parts = text.split(',').filter(|part| !part.is_empty());
+    let pair = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap();
+        (name.trim().to_owned(), value.trim_start_matches('~').trim_matches('"').to_owned())
+    };
+    parts.map(pair).collect()
+}
+
+#[track_caller]
+fn value(metrics: &[(String, Labels, f64)], name: &str, labels: &str) -> f64 {
+    let wanted = matchers(labels);
+    let found = metrics.iter().find(|(found, has, _)| found == name && *has == wanted);
+    found.unwrap_or_else(|| panic!("{name}{{{labels}}} is not there: {metrics:#?}")).2
+}
+
+/// A metric with the labels that are asked of it, out of an expression of PromQL.
+fn selectors(expression: &str) -> Vec<(String, Labels)> {
+    let mut found = Vec::new();
+    let mut rest = expression;
+    while let Some(at) = rest.find(PREFIX) {
+        rest = &rest[at..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let (name, after) = rest.split_at(end);
+        let labels = after.strip_prefix('{').and_then(|after| after.split_once('}'));
+        found.push((name.to_owned(), labels.map(|(labels, _)| matchers(labels)).unwrap_or_default()));
+        rest = after;
+    }
+    assert!(!found.is_empty(), "{expression} asks for nothing of ours");
+    found
+}
+
+/// The labels in `by (…)`.
+fn grouped_by(expression: &str) -> BTreeSet<String> {
+    let groups = expression.split("by (").skip(1).filter_map(|after| after.split(')').next());
+    groups.flat_map(|group| group.split(',')).map(|label| label.trim().to_owned()).collect()
+}
+
+/// Every expression of the dashboard and of the alert rules.
+fn expressions() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let mut all = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let targets = panel["targets"].as_array().unwrap();
+        all.extend(targets.iter().map(|target| target["expr"].as_str().unwrap().to_owned()));
+    }
+    for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        all.extend(variable["definition"].as_str().map(str::to_owned));
+    }
+    let rules = ALERTS.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    all.extend(rules.map(str::to_owned));
+    assert!(all.len() > 15, "{all:#?}");
+    all
+}
+
+#[test]
+fn what_the_documents_ask_for_is_there() {
+    let stage: Stage = gateway::ready();
+    let metrics = scrape(&stage.orthanc);
+    let fits = |labels: &Labels, wanted: &Labels| {
+        wanted.iter().all(|(label, values)| {
+            let has = labels.get(label);
+            // A variable of the dashboard stands for any.
+            has.is_some_and(|has| values.starts_with('$') || values.split('|').any(|value| value == has))
+        })
+    };
+    for expression in expressions() {
+        for (name, wanted) in selectors(&expression) {
+            let found: Vec<_> = metrics.iter().filter(|(found, ..)| *found == name).collect();
+            assert!(!found.is_empty(), "{expression}: there is no {name}");
+            for (label, values) in &wanted {
+                for value in values.split('|') {
+                    let one = Labels::from([(label.clone(), value.to_owned())]);
+                    let is_there = found.iter().any(|(_, labels, _)| fits(labels, &one));
+                    assert!(is_there, "{expression}: there is no {name}{one:?}");
+                }
+            }
+            for label in grouped_by(&expression) {
+                assert!(
+                    found.iter().all(|(_, labels, _)| labels.contains_key(&label)),
+                    "{expression}: {label}"
+                );
+            }
+        }
+    }
+    let shown: BTreeSet<String> =
+        expressions().iter().flat_map(|one| selectors(one)).map(|(name, _)| name).collect();
+    let there: BTreeSet<String> = metrics.iter().map(|(name, ..)| name.clone()).collect();
+    assert_eq!(there, shown, "what the dashboard shows");
+
+    let rows = TABLE.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: Vec<Vec<&str>> = rows.map(|row| row.split('|').collect()).collect();
+    let documented: BTreeSet<String> =
+        rows.iter().map(|row| row[0].trim_matches(['`', ' ']).to_owned()).collect();
+    assert_eq!(there, documented, "what the table lists");
+    for row in rows {
+        let name = row[0].trim_matches(['`', ' ']);
+        // Prometheus' conventions: counters end in `_total`, or are the two of a summary.
+        let is_counter = ["_total", "_sum", "_count"].iter().any(|ending| name.ends_with(ending));
+        assert_eq!(row[1].trim() == "counter", is_counter, "{name}");
+        let words: BTreeSet<&str> = row[2].split('`').skip(1).step_by(2).collect();
+        let mut used = BTreeSet::new();
+        for (_, labels, _) in metrics.iter().filter(|(found, ..)| found == name) {
+            for (label, value) in labels {
+                used.insert(label.as_str());
+                if label != "account" {
+                    used.insert(value.as_str());
+                }
+            }
+        }
+        assert_eq!(used, words, "the labels of {name}");
+    }
+    stage.stop();
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let described = start_troubled();
+    let metrics = scrape(&described.stage.orthanc);
+    let accounts = |state: &str| value(&metrics, "orthanc_gcp_accounts", &format!("state=\"{state}\""));
+    assert_eq!(
+        ["ok", "failing", "misconfigured", "expiring", "starting"].map(accounts),
+        [2.0, 2.0, 1.0, 0.0, 0.0]
+    );
+    let of = |name: &str, account: &str| value(&metrics, name, &format!("account=\"{account}\""));
+    let up = |account| of("orthanc_gcp_account_up", account);
+    assert_eq!(["good", "open", "refused", "incomplete", "no file"].map(up), [1.0, 1.0, 0.0, 0.0, 0.0]);
+    let left = of("orthanc_gcp_token_time_to_expiry_seconds", "good");
+    assert!(left > 3000.0 && left <= 3600.0, "{left}");
+    assert_eq!(of("orthanc_gcp_token_time_to_expiry_seconds", "refused"), 0.0);
+    assert_eq!(of("orthanc_gcp_token_refreshes_total", "good"), 1.0);
+    assert_eq!(of("orthanc_gcp_token_request_duration_seconds_count", "good"), 1.0);
+    assert!(of("orthanc_gcp_token_request_duration_seconds_sum", "good") > 0.0);
+    let failures =
+        value(&metrics, "orthanc_gcp_token_failures_total", "account=\"refused\",kind=\"needs_person\"");
+    assert!(failures >= 1.0);
+    described.stage.stop();
+}
+
+#[test]
+fn what_goes_through_the_gateway_is_counted() {
+    let stage = gateway::ready();
+    let before = scrape(&stage.orthanc);
+    let searches =
+        |metrics: &[_]| value(metrics, "orthanc_gcp_gateway_requests_total", "method=\"GET\",status=\"2xx\"");
+    assert_eq!(stage.search("g"), (200, json!([])));
+    let after = scrape(&stage.orthanc);
+    assert_eq!(searches(&after), searches(&before) + 1.0);
+    let received = value(&after, "orthanc_gcp_gateway_received_bytes_total", "");
+    assert!(received > value(&before, "orthanc_gcp_gateway_received_bytes_total", ""));
+    // A label set that is there once stays: nothing appears later.
+    let names = |metrics: &[(String, Labels, f64)]| -> Vec<_> {
+        metrics.iter().map(|(name, labels, _)| (name.clone(), labels.clone())).collect()
+    };
+    assert_eq!(names(&before), names(&after));
+    stage.stop();
+}
