@@ -12,6 +12,7 @@ mod dicomweb;
 mod gateway;
 mod logging;
 mod metrics;
+mod page;
 pub mod publication;
 mod publisher;
 mod running;
@@ -58,8 +59,7 @@ impl Plugin for GoogleCloudPlatform {
         host.set_description(
             "Keeps DICOM stores of the Google Cloud Healthcare API available as remote DICOMweb servers.",
         );
-        // Where users search and retrieve; relative to Orthanc Explorer, so that it works behind a path prefix.
-        host.set_root_uri(&format!("..{}app/client/index.html", configuration.dicomweb.root));
+        page::announce(host);
         Ok(Self {
             host: host.clone(),
             configuration,

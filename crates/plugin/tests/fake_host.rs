@@ -178,13 +178,13 @@ fn too_old_a_host_is_refused_with_one_line() {
 }
 
 #[test]
-fn it_registers_one_description_one_root_uri_and_one_callback() {
+fn it_registers_one_description_one_root_uri_one_button_and_one_callback() {
     let stage = Stage::new(DicomWeb::default(), &json!({}));
     stage.start();
     let properties = stage.host.properties();
     let is_description = |property: &&Property| matches!(property, Property::Description(_));
     assert_eq!(properties.iter().filter(is_description).count(), 1);
-    assert_eq!(properties.len(), 2, "{properties:?}");
+    assert_eq!(properties.len(), 3, "{properties:?}");
     let callbacks = stage.host.services().into_iter().filter(|service| *service == 1003).count();
     assert_eq!(callbacks, 1);
     stage.end();

@@ -7,6 +7,7 @@ use orthanc_sdk::{Method, RestReply, RestRequest};
 use serde_json::{Value, json};
 
 use super::{Live, LiveAccount, Named, Phase, Status, jobs::Job, json::mistake, transfers};
+use crate::page;
 
 /// Everything of ours. What there is below is found out here, so that whatever there is not gets a sentence of ours, too.
 pub(crate) const ROUTE: &str = "/google-cloud-platform(/.*)?";
@@ -18,6 +19,9 @@ const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
 pub(crate) fn answer(status: &Status, request: &RestRequest<'_>) -> RestReply {
     let path = request.path.strip_prefix(ROOT).unwrap_or(&request.path);
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    if let Some(reply) = page::answer(&parts, request) {
+        return reply;
+    }
     let outcome = match (parts.as_slice(), request.method) {
         (["openapi.json"], Method::Get) => return RestReply::json(200, OPENAPI),
         (["accounts"], Method::Get) => accounts(status),
