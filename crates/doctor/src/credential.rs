@@ -12,7 +12,7 @@ use std::{
 
 use google_credentials::{
     BoxFuture, Command, CommandOutput, Credential, DEFAULT_SCOPE, Description, Failure, FileContent, Grant,
-    Request, Response, Source, TransportError, TransportErrorKind, Way, World, remedy::in_words,
+    Renewal, Request, Response, Source, TransportError, TransportErrorKind, Way, World, remedy::in_words,
 };
 use orthanc_gcp_configuration::Account;
 
@@ -98,7 +98,8 @@ pub(crate) async fn ask(
     report.begin();
     match source.fetch(world).await {
         Ok(grant) => {
-            report.ok(Name::Token, granted(source, &grant, world.now()));
+            let words = granted(world, source, &grant).await;
+            report.ok(Name::Token, words);
             Token::Granted(Box::new(grant))
         }
         Err(failure) => {
@@ -144,12 +145,19 @@ fn tell(world: &dyn World, source: &Source, asked: &[Asked], report: &mut Report
 }
 
 /// A token in words: whose, for what, how long.
-fn granted(source: &Source, grant: &Grant, now: SystemTime) -> String {
-    let principal = grant.principal.as_deref().unwrap_or("whom the credential stands for");
-    let left = grant.token.expires_at.duration_since(now).unwrap_or(Duration::ZERO);
-    let default = [DEFAULT_SCOPE.to_owned()];
-    let scopes = source.scopes.as_deref().unwrap_or(&default);
-    let mut words = format!("for {principal}, good for {}, with {}", in_words(left), scopes.join(" and "));
+async fn granted(world: &dyn World, source: &Source, grant: &Grant) -> String {
+    let Description { kind, principal } = source.described_fully(world).await;
+    let principal = grant.principal.clone().or(principal);
+    let principal = principal.unwrap_or_else(|| "whom the credential stands for".to_owned());
+    let left = grant.token.expires_at.duration_since(world.now()).unwrap_or(Duration::ZERO);
+    let scopes = match &source.scopes {
+        // Neither is asked for in the request: they were chosen with the machine, and at the login.
+        None if grant.renewal == Renewal::MetadataServer => "the scopes of the machine".to_owned(),
+        _ if kind.ends_with("user") => "the scopes of the login".to_owned(),
+        None => DEFAULT_SCOPE.to_owned(),
+        Some(scopes) => scopes.join(" and "),
+    };
+    let mut words = format!("for {principal}, good for {}, with {scopes}", in_words(left));
     if let Some(project) = &grant.quota_project {
         words = format!("{words}, charged to {project}");
     }

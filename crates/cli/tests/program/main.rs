@@ -9,6 +9,7 @@
 
 mod commands;
 mod mistakes;
+mod proxy;
 mod readme;
 mod stage;
 mod steps;
