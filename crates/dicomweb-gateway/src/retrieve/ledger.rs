@@ -66,13 +66,19 @@ impl Ledger {
 
     /// The instances of a series that nobody has claimed.
     pub(super) fn waiting(&self, series: &Uid) -> Vec<Key> {
-        let waiting = self.states.iter().filter(|(key, state)| key.series == *series && **state == State::Waiting);
+        let waiting =
+            self.states.iter().filter(|(key, state)| key.series == *series && **state == State::Waiting);
         waiting.map(|(key, _)| key.clone()).collect()
     }
 
     /// How many there are.
     pub(super) fn listed(&self) -> usize {
         self.states.len()
+    }
+
+    /// How many there are, and how many of them are written.
+    pub(super) fn listed_and_written(&self) -> (usize, usize) {
+        (self.listed(), self.written())
     }
 
     /// How many of them are written.
@@ -102,7 +108,7 @@ mod tests {
         ledger.wrote(&key("1"));
         ledger.release(&key("1"));
         assert!(!ledger.claim(&key("1")));
-        assert_eq!((ledger.listed(), ledger.written()), (2, 1));
+        assert_eq!(ledger.listed_and_written(), (2, 1));
         assert_eq!(ledger.waiting(&key("1").series), [key("2")]);
     }
 
@@ -115,6 +121,6 @@ mod tests {
         assert_eq!(ledger.waiting(&key("9").series), [key("9")]);
         assert!(ledger.claim(&key("9")));
         ledger.wrote(&key("9"));
-        assert_eq!((ledger.listed(), ledger.written()), (1, 1));
+        assert_eq!(ledger.listed_and_written(), (1, 1));
     }
 }

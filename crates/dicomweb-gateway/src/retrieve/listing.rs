@@ -34,8 +34,10 @@ pub(super) async fn page(retrieval: &Retrieval, offset: usize) -> Result<Vec<Fou
         return Ok(Vec::new());
     }
     read(&body, retrieval.series()).ok_or_else(|| {
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("unknown type");
-        let cause = format!("a search for instances was answered with something else ({kind}, {} bytes)", body.len());
+        let kind =
+            headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("unknown type");
+        let cause =
+            format!("a search for instances was answered with something else ({kind}, {} bytes)", body.len());
         Refusal::own(StatusCode::BAD_GATEWAY, &cause, "see what answers at the account's address")
     })
 }
@@ -53,7 +55,9 @@ fn found(result: &Value, series: Option<&Uid>) -> Option<Found> {
     let first = |tag: &str| result.get(tag)?.get("Value")?.get(0);
     let uid = |tag: &str| Uid::parse(first(tag)?.as_str()?.as_bytes());
     // IS is a number in JSON, but many write it as a string.
-    let number = |tag: &str| first(tag).and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()));
+    let number = |tag: &str| {
+        first(tag).and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()))
+    };
     let pixels = || {
         let (rows, columns) = (number("00280010")?, number("00280011")?);
         let bytes = number("00280100").unwrap_or(8).div_ceil(8);

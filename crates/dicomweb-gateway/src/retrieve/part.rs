@@ -66,6 +66,11 @@ impl<'a> Part<'a> {
         self.open.is_some()
     }
 
+    /// Whether nothing has come of the present answer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.position == 0
+    }
+
     /// The most bytes that have come of any answer.
     pub(super) fn furthest(&self) -> u64 {
         self.furthest
@@ -109,7 +114,9 @@ impl<'a> Part<'a> {
             self.open(Some(self.position)).await;
         }
         match &self.open {
-            Some(open) if open.again.is_none() && open.announced.is_none_or(|length| length == open.written) => {
+            Some(open)
+                if open.again.is_none() && open.announced.is_none_or(|length| length == open.written) =>
+            {
                 Ok(open.written)
             }
             _ => Err(Differs),

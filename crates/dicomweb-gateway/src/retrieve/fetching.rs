@@ -1,0 +1,273 @@
+//! What is asked for when: the pages of the list, and the instances on them, side by side.
+
+use std::{collections::HashMap, collections::VecDeque, time::SystemTime};
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use http::StatusCode;
+
+use super::{
+    Retrieval, instance,
+    ledger::Key,
+    listing::{self, Found},
+    part::Part,
+    plan, stream,
+};
+use crate::{dicom_identity::Uid, refusal::Refusal, transfers::Stage};
+
+/// So many pages in a row may bring nothing new, because instances that are stored meanwhile push others to the next page.
+/// A server that repeats itself for longer would do so for ever.
+const PAGES_WITHOUT_NEWS: usize = 8;
+
+/// Fetches everything, and says what came of it to the client, the log and the record of transfers.
+pub(super) async fn fetch_all(retrieval: Retrieval) {
+    let mut counts = Counts::default();
+    let outcome = fetch(&retrieval, &mut counts).await;
+    let now = retrieval.shared.world.now();
+    let (listed, written) = retrieval.ledger().listed_and_written();
+    let what = format!("{}: GET {}", retrieval.store.title(), retrieval.path());
+    let Retrieval { shared, store, transfer, output, study, series, .. } = retrieval;
+    match outcome {
+        Ok(()) => {
+            let report = transfer.report();
+            shared.troubles.mended(&store);
+            output
+                .end(move || {
+                    tracing::info!("{what}: {}", counts.in_words(&report, now));
+                    transfer.end(Stage::Succeeded, now);
+                })
+                .await;
+        }
+        Err(refusal) => {
+            let words = refusal.in_words();
+            let path = series
+                .map_or(format!("studies/{study}"), |series| format!("studies/{study}/series/{series}"));
+            let told = if written == 0 {
+                format!("GET {path}")
+            } else {
+                format!("GET {path}, broken off after {written} of {listed} instances,")
+            };
+            shared.troubles.tell(&store, &told, &refusal);
+            transfer.failed((listed - written) as u64, &words);
+            transfer.end(Stage::Failed, now);
+            output.fail(refusal).await;
+        }
+    }
+}
+
+/// What it took, for the log.
+#[derive(Default)]
+struct Counts {
+    requests: usize,
+    most_at_once: usize,
+}
+
+impl Counts {
+    fn in_words(&self, report: &crate::transfers::Report, now: SystemTime) -> String {
+        let seconds = now.duration_since(report.began).unwrap_or_default().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit")]
+        let megabytes = report.bytes_done as f64 / 1e6;
+        format!(
+            "{} instances, {megabytes:.1} MB in {seconds:.1} s ({:.1} MB/s), {} requests, at most {} at once, {} sent again",
+            report.instances_done,
+            megabytes / seconds.max(0.001),
+            self.requests as u64 + report.retries,
+            self.most_at_once,
+            report.retries,
+        )
+    }
+}
+
+/// What can be asked for.
+enum Step {
+    Page { offset: usize },
+    Series(Uid, usize),
+    Instance(Key),
+    Unlisted,
+}
+
+/// What was asked for and came.
+enum Done {
+    Page { offset: usize, found: Vec<Found> },
+    Series(Uid),
+    Rest,
+}
+
+impl Step {
+    /// How many places it takes.
+    fn places(&self) -> usize {
+        match self {
+            Self::Page { .. } => 0,
+            Self::Series(_, instances) => plan::places_of_stream(*instances),
+            Self::Instance(_) | Self::Unlisted => 1,
+        }
+    }
+
+    async fn run(self, retrieval: &Retrieval) -> Result<Done, Refusal> {
+        match self {
+            Self::Page { offset } => {
+                let found = listing::page(retrieval, offset).await?;
+                Ok(Done::Page { offset, found })
+            }
+            Self::Series(series, _) => {
+                stream::series(retrieval, &series).await?;
+                Ok(Done::Series(series))
+            }
+            Self::Instance(key) => {
+                if retrieval.ledger().claim(&key) {
+                    let bytes = instance::fetch(retrieval, &key, Part::new(retrieval)).await?;
+                    retrieval.wrote(&key, bytes);
+                }
+                Ok(Done::Rest)
+            }
+            Self::Unlisted => {
+                stream::unlisted(retrieval).await?;
+                Ok(Done::Rest)
+            }
+        }
+    }
+}
+
+/// What is under way, with the places that each takes.
+type Running<'a> = FuturesUnordered<BoxFuture<'a, (usize, Result<Done, Refusal>)>>;
+
+/// Fetches everything that there is, and writes it.
+async fn fetch(retrieval: &Retrieval, counts: &mut Counts) -> Result<(), Refusal> {
+    let mut queue = Queue::new(retrieval);
+    let mut running = Running::new();
+    let mut taken = 0;
+    loop {
+        let places = plan::places(retrieval.sizes.average().or(queue.estimate));
+        // Whatever its places, one is always under way.
+        while let Some(step) = queue.next(|step| taken == 0 || taken + step.places() <= places) {
+            let places = step.places();
+            taken += places;
+            running.push(Box::pin(async move { (places, step.run(retrieval).await) }));
+            counts.requests += 1;
+        }
+        counts.most_at_once = counts.most_at_once.max(running.len());
+        let Some((places, done)) = running.next().await else { break };
+        taken -= places;
+        queue.go_on(done?)?;
+    }
+    let (listed, written) = retrieval.ledger().listed_and_written();
+    if listed == 0 {
+        let cause = "the study or series has no instances";
+        return Err(Refusal::own(StatusCode::NOT_FOUND, cause, "check its UID; a deletion may be under way"));
+    }
+    if written != listed {
+        let cause = format!("{written} of {listed} instances were fetched and no request failed");
+        return Err(Refusal::own(StatusCode::INTERNAL_SERVER_ERROR, &cause, "report this"));
+    }
+    Ok(())
+}
+
+/// What is still to be asked for.
+struct Queue<'a> {
+    retrieval: &'a Retrieval,
+    steps: VecDeque<Step>,
+    /// Series whose streams are asked for, or will be. What else is listed of them waits until they have ended.
+    streams: HashMap<Uid, StreamState>,
+    without_news: usize,
+    /// Bytes of an instance, where the listing says something about it.
+    estimate: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StreamState {
+    Asked,
+    Ended,
+}
+
+/// What a page has of one series.
+#[derive(Default)]
+struct Batch {
+    keys: Vec<Key>,
+    pixels: u64,
+    with_pixels: u64,
+}
+
+impl<'a> Queue<'a> {
+    fn new(retrieval: &'a Retrieval) -> Self {
+        let steps = VecDeque::from([Step::Page { offset: 0 }]);
+        Self { retrieval, steps, streams: HashMap::new(), without_news: 0, estimate: None }
+    }
+
+    /// The next step, if it fits.
+    fn next(&mut self, fits: impl FnOnce(&Step) -> bool) -> Option<Step> {
+        if fits(self.steps.front()?) { self.steps.pop_front() } else { None }
+    }
+
+    /// Adds what follows from what came.
+    fn go_on(&mut self, done: Done) -> Result<(), Refusal> {
+        match done {
+            Done::Page { offset, found } => self.page(offset, found),
+            Done::Series(series) => {
+                let waiting = self.retrieval.ledger().waiting(&series);
+                waiting.into_iter().for_each(|key| self.steps.push_front(Step::Instance(key)));
+                self.streams.insert(series, StreamState::Ended);
+                Ok(())
+            }
+            Done::Rest => Ok(()),
+        }
+    }
+
+    fn page(&mut self, offset: usize, found: Vec<Found>) -> Result<(), Refusal> {
+        if found.is_empty() {
+            if self.retrieval.ledger().listed() == 0 {
+                self.steps.push_back(Step::Unlisted);
+            }
+            return Ok(());
+        }
+        let next = offset + found.len();
+        let mut batches: HashMap<Uid, Batch> = HashMap::new();
+        for Found { key, pixels } in found {
+            if self.retrieval.ledger().list(key.clone()) {
+                let batch = batches.entry(key.series.clone()).or_default();
+                batch.pixels = batch.pixels.saturating_add(pixels.unwrap_or_default());
+                batch.with_pixels += u64::from(pixels.is_some());
+                batch.keys.push(key);
+            }
+        }
+        self.without_news = if batches.is_empty() { self.without_news + 1 } else { 0 };
+        if self.without_news > PAGES_WITHOUT_NEWS {
+            let cause = "the search for instances gives the same again and again";
+            return Err(Refusal::own(StatusCode::BAD_GATEWAY, cause, "retrieve single series"));
+        }
+        let all = self.retrieval.ledger().listed();
+        self.retrieval.transfer.has_instances(all as u64);
+        self.plan(batches, all);
+        self.steps.push_front(Step::Page { offset: next });
+        Ok(())
+    }
+
+    /// Adds the steps for what a page has brought: the streams first, the longest before all others, so that none is left
+    /// alone at the end.
+    fn plan(&mut self, batches: HashMap<Uid, Batch>, all: usize) {
+        let (pixels, count) = batches.values().fold((0_u64, 0), |(pixels, count), batch| {
+            (pixels.saturating_add(batch.pixels), count + batch.with_pixels)
+        });
+        self.estimate = pixels.checked_div(count).filter(|bytes| *bytes > 0).or(self.estimate);
+        let mut batches: Vec<(Uid, Batch)> = batches.into_iter().collect();
+        batches.sort_by_key(|(_, batch)| std::cmp::Reverse(batch.keys.len()));
+        let mut single = Vec::new();
+        for (series, batch) in batches {
+            match self.streams.get(&series) {
+                Some(StreamState::Asked) => {}
+                None if plan::is_stream(
+                    batch.keys.len(),
+                    all,
+                    batch.pixels.checked_div(batch.with_pixels),
+                ) =>
+                {
+                    self.streams.insert(series.clone(), StreamState::Asked);
+                    self.steps.push_back(Step::Series(series, batch.keys.len()));
+                }
+                None | Some(StreamState::Ended) => {
+                    self.streams.insert(series, StreamState::Ended);
+                    single.extend(batch.keys);
+                }
+            }
+        }
+        self.steps.extend(single.into_iter().map(Step::Instance));
+    }
+}

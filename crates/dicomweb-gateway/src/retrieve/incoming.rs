@@ -1,0 +1,138 @@
+//! An answer of the store that brings instances.
+
+use bytes::Bytes;
+use google_credentials::{TransportError, TransportErrorKind};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::part::Differs;
+use crate::{
+    exchange::{Answer, AnswerBody},
+    media_type::MediaType,
+    multipart::{self, Cutter, Event, Malformed, NotRelated},
+    refusal::Refusal,
+};
+
+/// Why an answer did not bring what it should have.
+pub(super) enum Broke {
+    /// It broke off: another one may do.
+    Off(TransportError),
+    /// It is something else: no other one would be better.
+    Nonsense(Refusal),
+}
+
+impl From<TransportError> for Broke {
+    fn from(error: TransportError) -> Self {
+        Self::Off(error)
+    }
+}
+
+impl From<Malformed> for Broke {
+    fn from(malformed: Malformed) -> Self {
+        Self::Off(TransportError { kind: TransportErrorKind::Interrupted, cause: malformed.to_string() })
+    }
+}
+
+impl From<Differs> for Broke {
+    fn from(_: Differs) -> Self {
+        Self::Nonsense(Refusal::own(
+            StatusCode::BAD_GATEWAY,
+            "an instance that had been passed on in part has become another one when it was asked for again",
+            "retrieve it again",
+        ))
+    }
+}
+
+/// What brings instances.
+pub(super) enum Incoming {
+    /// One, as the body itself.
+    Single(Single),
+    /// Any number, as parts of the body.
+    Parts(Parts),
+}
+
+pub(super) struct Single {
+    pub(super) content_type: HeaderValue,
+    /// Bytes.
+    pub(super) length: Option<u64>,
+    body: AnswerBody,
+}
+
+pub(super) struct Parts {
+    cutter: Cutter,
+    body: AnswerBody,
+}
+
+/// Sees what an answer brings.
+pub(super) fn incoming(answer: Answer) -> Result<Incoming, Broke> {
+    let content_type = answer.headers.get(header::CONTENT_TYPE).cloned();
+    let text = content_type.as_ref().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    match (multipart::boundary_of(text), content_type.as_ref()) {
+        (Ok(related), _) => {
+            let cutter = Cutter::new(related.boundary.as_bytes());
+            Ok(Incoming::Parts(Parts { cutter, body: answer.body }))
+        }
+        (Err(NotRelated::OtherType), Some(kind)) if is_dicom(text) => {
+            let (content_type, body) = (kind.clone(), answer.body);
+            Ok(Incoming::Single(Single { content_type, length: body.length(), body }))
+        }
+        _ => Err(something_else(text)),
+    }
+}
+
+/// The `Content-Type` and length of a part that is to be an instance.
+pub(super) fn part(headers: &HeaderMap) -> Result<(HeaderValue, Option<u64>), Broke> {
+    // Without one it would be text (RFC 2046 section 5.1), but the type of all parts was said before.
+    let content_type = headers.get(header::CONTENT_TYPE).cloned().unwrap_or(multipart::DICOM);
+    let text = content_type.to_str().unwrap_or_default();
+    if !is_dicom(text) {
+        return Err(something_else(text));
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    Ok((content_type, length))
+}
+
+fn is_dicom(content_type: &str) -> bool {
+    MediaType::parse(content_type).is_some_and(|kind| kind.essence == "application/dicom")
+}
+
+fn something_else(content_type: &str) -> Broke {
+    let cause = format!("instances were asked for, and the answer is something else ({content_type})");
+    Broke::Nonsense(Refusal::own(
+        StatusCode::BAD_GATEWAY,
+        &cause,
+        "see what answers at the account's address",
+    ))
+}
+
+impl Single {
+    /// The next bytes; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Broke> {
+        Ok(self.body.chunk().await?)
+    }
+}
+
+impl Parts {
+    /// What comes next; the last is [`Event::End`], without which the answer was not complete.
+    pub(super) async fn next(&mut self) -> Result<Event, Broke> {
+        loop {
+            if let Some(event) = self.cutter.next()? {
+                if event == Event::End {
+                    self.rest().await;
+                }
+                return Ok(event);
+            }
+            match self.body.chunk().await? {
+                Some(bytes) => self.cutter.feed(bytes),
+                None => {
+                    self.cutter.finish()?;
+                    return Ok(Event::End);
+                }
+            }
+        }
+    }
+
+    /// Lets the connection be used again. Whatever comes behind the end is nothing.
+    async fn rest(&mut self) {
+        while let Ok(Some(_)) = self.body.chunk().await {}
+    }
+}

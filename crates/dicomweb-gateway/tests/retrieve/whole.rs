@@ -1,0 +1,241 @@
+//! What is asked of the store, and what comes.
+
+use dicomweb_gateway::{Kind, OnConflict, Stage as Standing};
+use google_emulator::{EmptySearch, Emulator, Fault, Keep, Route};
+use reqwest::Method;
+
+use crate::{
+    stage::{Stage, block_on},
+    support::{ANY, DEFAULT, Got, Scene, directly, get, store},
+};
+
+#[test]
+fn several_series_come_as_streams() {
+    let scene = Scene::new(4, 5, 64);
+    let got = scene.retrieve();
+    scene.assert_whole(&got);
+    let Got::Parts(parts) = got else { panic!() };
+    assert!(parts.iter().all(|(kind, _)| kind == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"));
+    assert_eq!((scene.series_requests(), scene.single_requests()), (4, 0));
+    let report = scene.ended();
+    assert_eq!((report.kind, report.stage), (Kind::Retrieve, Standing::Succeeded));
+    assert_eq!((report.instances_total, report.instances_done, report.instances_failed), (Some(20), 20, 0));
+    assert_eq!(report.bytes_done, scene.files.values().map(|file| file.len() as u64).sum::<u64>());
+    assert_eq!((report.retries, report.study.as_deref()), (0, Some(scene.study.as_str())));
+    assert_eq!(scene.stage.gateway.counts().instances_retrieved, 20);
+}
+
+#[test]
+fn one_series_comes_instance_by_instance() {
+    let scene = Scene::new(2, 20, 64);
+    let path = format!("studies/{}/series/{}", scene.study, scene.series[1]);
+    let Got::Parts(parts) = get(&scene.stage, &path, ANY) else { panic!() };
+    assert_eq!(parts.len(), 20);
+    assert!(parts.iter().all(|(_, file)| scene.files.values().any(|sent| sent == file)));
+    assert_eq!((scene.series_requests(), scene.single_requests()), (0, 20));
+    assert_eq!(scene.ended().series.as_deref(), Some(scene.series[1].as_str()));
+}
+
+#[test]
+fn any_shape_of_a_study_comes() {
+    for (series, instances, side) in
+        [(1, 1, 64), (1, 3, 1500), (30, 1, 64), (12, 2, 64), (2, 40, 16), (5, 9, 300)]
+    {
+        let scene = Scene::new(series, instances, side);
+        scene.assert_whole(&scene.retrieve());
+        scene.ended();
+    }
+}
+
+#[test]
+fn a_large_series_beside_small_ones_is_not_left_alone() {
+    let scene = Scene::new(3, 2, 64);
+    let ct = orthanc_testbed::Ct { seed: 7, series: 1, instances: 40, rows: 64, columns: 64 };
+    // The same seed: the same study, whose first series gets more instances.
+    let more = orthanc_testbed::study::ct(&ct).unwrap();
+    let files: Vec<Vec<u8>> = more.instances.into_iter().map(|instance| instance.bytes).collect();
+    drop(files);
+    scene.assert_whole(&scene.retrieve());
+    // Three series of two instances each are more than 30 % of the study.
+    assert_eq!((scene.series_requests(), scene.single_requests()), (0, 6));
+}
+
+#[test]
+fn thousands_of_instances_come_page_by_page() {
+    let scene = Scene::new(5, 500, 4);
+    scene.assert_whole(&scene.retrieve());
+    let pages = |scene: &Scene| scene.requests().iter().filter(|request| request.query.is_some()).count();
+    // Three with something, one without.
+    assert_eq!(pages(&scene), 4);
+    scene.stage.emulator.clear_requests();
+    // A server may give less than it is asked for, and say "none" otherwise.
+    scene.stage.emulator.change_settings(|settings| {
+        settings.largest_page = Some(100);
+        settings.empty_search = EmptySearch::EmptyArray;
+    });
+    scene.assert_whole(&scene.retrieve());
+    assert_eq!(pages(&scene), 26);
+}
+
+#[test]
+fn what_is_not_there_is_answered_as_google_does() {
+    let scene = Scene::new(1, 1, 16);
+    for empty in [EmptySearch::NoContent, EmptySearch::EmptyArray] {
+        scene.stage.emulator.change_settings(|settings| settings.empty_search = empty);
+        for path in ["studies/1.2.3".to_owned(), format!("studies/{}/series/1.2.3", scene.study)] {
+            let Got::Refused(404, body) = get(&scene.stage, &path, ANY) else { panic!("{path}") };
+            let expected = block_on(async {
+                directly(&scene.stage.emulator, Method::GET, &path)
+                    .header("Accept", ANY)
+                    .send()
+                    .await
+                    .unwrap()
+                    .text()
+                    .await
+            });
+            assert_eq!(body, expected.unwrap());
+        }
+    }
+    assert_eq!(scene.ended().stage, Standing::Failed);
+}
+
+#[test]
+fn a_search_that_lags_behind_loses_nothing() {
+    // It finds nothing at all.
+    let scene = Scene::new(2, 3, 64);
+    scene.stage.emulator.faults().add(Fault::answer(Route::Qido, 200, "[]").until_cleared());
+    scene.assert_whole(&scene.retrieve());
+    assert_eq!(scene.ended().instances_done, 6);
+
+    // It misses one instance of each series, which the streams bring.
+    let scene = Scene::new(4, 3, 64);
+    let listing = block_on(async {
+        let path = format!("studies/{}/instances", scene.study);
+        let answer = directly(&scene.stage.emulator, Method::GET, &path).send().await.unwrap();
+        answer.text().await.unwrap()
+    });
+    let mut all: Vec<serde_json::Value> = serde_json::from_str(&listing).unwrap();
+    assert_eq!(all.len(), 12);
+    let mut number = 0;
+    all.retain(|_| {
+        number += 1;
+        number % 3 != 0
+    });
+    let faults = scene.stage.emulator.faults();
+    faults.add(Fault::answer(Route::Qido, 200, serde_json::to_string(&all).unwrap()));
+    faults.add(Fault::answer(Route::Qido, 204, "").until_cleared());
+    scene.stage.emulator.clear_requests();
+    scene.assert_whole(&scene.retrieve());
+    assert_eq!(scene.ended().instances_total, Some(8));
+    assert_eq!(scene.series_requests(), 4);
+}
+
+#[test]
+fn a_search_that_repeats_itself_ends() {
+    let scene = Scene::new(1, 2, 16);
+    let listing = block_on(async {
+        let path = format!("studies/{}/instances", scene.study);
+        directly(&scene.stage.emulator, Method::GET, &path).send().await.unwrap().text().await.unwrap()
+    });
+    scene.stage.emulator.faults().add(Fault::answer(Route::Qido, 200, listing).until_cleared());
+    assert!(!matches!(scene.retrieve(), Got::Parts(_)));
+    assert_eq!(scene.ended().stage, Standing::Failed);
+}
+
+#[test]
+fn refusals_come_through_before_anything_else() {
+    let scene = Scene::new(2, 3, 16);
+    let path = format!("studies/{}", scene.study);
+    let unknown = r#"multipart/related; type="application/dicom"; transfer-syntax=1.2.3.4"#;
+    assert!(matches!(get(&scene.stage, &path, unknown), Got::Refused(406, body) if body.contains("1.2.3.4")));
+    // A known one for which the emulator has no codec.
+    let jpeg = r#"multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.50"#;
+    assert!(matches!(get(&scene.stage, &path, jpeg), Got::Refused(400, body) if body.contains("transcode")));
+    let words = r#"[{"error":{"code":403,"message":"Permission 'x' denied","status":"PERMISSION_DENIED"}}]"#;
+    scene.stage.emulator.faults().add(Fault::answer(Route::Any, 403, words).until_cleared());
+    assert!(matches!(scene.retrieve(), Got::Refused(403, body) if body == words));
+    assert!(matches!(get(&scene.stage, "studies/x", ANY), Got::Refused(400, _)));
+    assert_eq!(scene.stage.gateway.transfers()[0].failures.len(), 1);
+}
+
+#[test]
+fn transfer_syntaxes_are_kept_or_made_as_asked() {
+    let emulator = Emulator::builder().keep(Keep::Memory).start().unwrap();
+    let files: Vec<Vec<u8>> = (1..=6).map(implicit).collect();
+    store(&emulator, files.iter());
+    let stage = Stage::with(emulator, OnConflict::Fail, |_| {});
+    let Got::Parts(kept) = get(&stage, "studies/1.2.1", ANY) else { panic!() };
+    assert_eq!(kept.len(), 6);
+    for (kind, file) in kept {
+        assert_eq!(kind, "application/dicom; transfer-syntax=1.2.840.10008.1.2");
+        assert!(files.contains(&file));
+    }
+    let explicit = format!("{DEFAULT}; transfer-syntax=1.2.840.10008.1.2.1");
+    for accept in [DEFAULT, explicit.as_str(), "*/*"] {
+        let Got::Parts(mut made) = get(&stage, "studies/1.2.1", accept) else { panic!("{accept}") };
+        let direct = block_on(async {
+            let answer = directly(&stage.emulator, Method::GET, "studies/1.2.1").header("Accept", DEFAULT);
+            let answer = answer.send().await.unwrap();
+            let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+            (kind, answer.bytes().await.unwrap())
+        });
+        // The emulator begins with a line's end.
+        let mut direct =
+            crate::support::parts(&direct.0.replace("\"; boundary", "\"; boundary"), &direct.1[2..]);
+        assert!(direct.iter().all(|(kind, _)| kind.ends_with("=1.2.840.10008.1.2.1")));
+        direct.sort();
+        made.sort();
+        assert!(made == direct, "{accept}");
+    }
+}
+
+/// A file in Implicit VR Little Endian.
+fn implicit(number: usize) -> Vec<u8> {
+    let padded = |text: &str| {
+        let mut value = text.as_bytes().to_vec();
+        value.resize(value.len().next_multiple_of(2), 0);
+        value
+    };
+    let class = "1.2.840.10008.5.1.4.1.1.7";
+    let instance = format!("1.2.1.1.{number}");
+    let mut meta = Vec::new();
+    let mut put = |element: u16, vr: &[u8; 2], value: &[u8]| {
+        meta.extend_from_slice(&[2, 0]);
+        meta.extend_from_slice(&element.to_le_bytes());
+        meta.extend_from_slice(vr);
+        if vr == b"OB" {
+            meta.extend_from_slice(&[0, 0]);
+            meta.extend_from_slice(&u32::try_from(value.len()).unwrap().to_le_bytes());
+        } else {
+            meta.extend_from_slice(&u16::try_from(value.len()).unwrap().to_le_bytes());
+        }
+        meta.extend_from_slice(value);
+    };
+    put(1, b"OB", &[0, 1]);
+    put(2, b"UI", &padded(class));
+    put(3, b"UI", &padded(&instance));
+    put(0x10, b"UI", &padded("1.2.840.10008.1.2"));
+    put(0x12, b"UI", &padded("1.2.3"));
+    let mut file = vec![0; 128];
+    file.extend_from_slice(b"DICM\x02\x00\x00\x00UL\x04\x00");
+    file.extend_from_slice(&u32::try_from(meta.len()).unwrap().to_le_bytes());
+    file.extend_from_slice(&meta);
+    let mut put = |group: u16, element: u16, value: &[u8]| {
+        file.extend_from_slice(&group.to_le_bytes());
+        file.extend_from_slice(&element.to_le_bytes());
+        file.extend_from_slice(&u32::try_from(value.len()).unwrap().to_le_bytes());
+        file.extend_from_slice(value);
+    };
+    put(0x08, 0x16, &padded(class));
+    put(0x08, 0x18, &padded(&instance));
+    put(0x20, 0x0D, &padded("1.2.1"));
+    put(0x20, 0x0E, &padded("1.2.1.1"));
+    let pixels: Vec<u8> = (0..40_000).map(|index| u8::try_from((index * number) % 251).unwrap()).collect();
+    for (element, value) in
+        [(0x02, 1_u16), (0x10, 100), (0x11, 200), (0x100, 16), (0x101, 16), (0x102, 15), (0x103, 0)]
+    {
+        put(0x28, element, &value.to_le_bytes());
+    }
+    put(0x7FE0, 0x10, &pixels);
+    file
+}
