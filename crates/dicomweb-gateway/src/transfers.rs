@@ -63,6 +63,8 @@ pub struct Report {
     pub instances_present: u64,
     /// Instances that failed for good.
     pub instances_failed: u64,
+    /// Bytes of all instances; `None` while nobody knows, and where instances are retrieved.
+    pub bytes_total: Option<u64>,
     /// Bytes of instances done.
     pub bytes_done: u64,
     /// Requests to Google that were sent again.
@@ -149,6 +151,7 @@ impl Transfers {
             instances_done: 0,
             instances_present: 0,
             instances_failed: 0,
+            bytes_total: None,
             bytes_done: 0,
             retries: 0,
             failures: Vec::new(),
@@ -224,6 +227,11 @@ impl Transfer {
     /// How many instances there are in all.
     pub(crate) fn has_instances(&self, total: u64) {
         self.change(|report| report.instances_total = Some(total));
+    }
+
+    /// How many bytes these have.
+    pub(crate) fn has_bytes(&self, total: u64) {
+        self.change(|report| report.bytes_total = Some(total));
     }
 
     /// An instance of so many bytes was stored, or passed on.
