@@ -364,3 +364,105 @@ fn a_configuration_that_is_no_json_costs_the_accounts_only() {
     host.finalize();
     host.assert_clean();
 }
+
+/// What a route answers.
+fn route(stage: &Stage, method: Method, path: &str) -> (u16, Value) {
+    let path = format!("/google-cloud-platform/{path}");
+    let answer = stage.host.request(method, &path, &[], b"").unwrap();
+    (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+/// An error: its status twice, and both sentences.
+fn is_error(answer: &(u16, Value), status: u16) -> bool {
+    let (seen, body) = answer;
+    *seen == status
+        && body["status"] == status
+        && ["message", "remedy"].iter().all(|part| body[part].as_str().is_some_and(|words| !words.is_empty()))
+}
+
+#[test]
+fn routes_are_answered_before_the_start_and_after_the_stop() {
+    let stage = Stage::new(DicomWeb::default(), &json!({}));
+    assert_eq!(stage.host.initialize::<GoogleCloudPlatform>(), 0);
+    let (status, accounts) = route(&stage, Method::Get, "accounts");
+    assert_eq!((status, &accounts["Accounts"][0]["State"]), (200, &json!("starting")));
+    assert_eq!(route(&stage, Method::Get, "accounts/b").1["DicomWebServer"], "awaited");
+    assert_eq!(route(&stage, Method::Get, "transfers").1["Gateway"], false);
+    for operation in ["accounts/a/refresh", "accounts/a/check"] {
+        assert!(is_error(&route(&stage, Method::Post, operation), 503), "{operation}");
+    }
+    assert!(stage.host.metrics().contains_key("orthanc_gcp_accounts{state=\"starting\"}"));
+
+    assert_eq!(stage.host.change(Change::OrthancStarted), Some(0));
+    stage.both_published();
+    stage.wait("the account works", || route(&stage, Method::Get, "accounts/a").1["State"] == "ok");
+    let names: Vec<String> = stage.host.metrics().into_keys().collect();
+
+    assert_eq!(stage.host.change(Change::OrthancStopped), Some(0));
+    for (method, path) in [
+        (Method::Get, "accounts"),
+        (Method::Get, "accounts/a"),
+        (Method::Get, "transfers"),
+        (Method::Post, "accounts/a/refresh"),
+        (Method::Post, "accounts/a/check"),
+    ] {
+        assert!(is_error(&route(&stage, method, path), 503), "{path}");
+    }
+    assert!(is_error(&route(&stage, Method::Get, "accounts/nobody"), 404));
+    assert_eq!(stage.host.metrics().into_keys().collect::<Vec<_>>(), names);
+
+    // As `POST /tools/reset` does it.
+    assert_eq!(stage.host.reset::<GoogleCloudPlatform>(), 0);
+    assert_eq!(route(&stage, Method::Get, "accounts/a").1["State"], "starting");
+    assert_eq!(stage.host.change(Change::OrthancStarted), Some(0));
+    stage.wait("it works again", || route(&stage, Method::Get, "accounts/a").1["State"] == "ok");
+    assert_eq!(route(&stage, Method::Get, "accounts/a").1["Refreshes"], 1);
+    stage.end();
+}
+
+#[test]
+fn who_waits_is_let_go_at_orthanc_stopped() {
+    let stage = Stage::new(DicomWeb::default(), &json!({"GoogleCloudPlatform": {"Timeout": 3600}}));
+    stage.start();
+    stage.both_published();
+    stage.wait("the account works", || route(&stage, Method::Get, "accounts/a").1["State"] == "ok");
+    stage.emulator.faults().add(Fault::hang(Route::Token).until_cleared());
+    let asked = || stage.emulator.requests().iter().filter(|request| request.route == Route::Token).count();
+    let before = asked();
+    std::thread::scope(|scope| {
+        let ask = |path| route(&stage, Method::Post, path);
+        let waiting = ["accounts/a/refresh", "accounts/a/check", "accounts/b/check", "accounts/b/check"]
+            .map(|path| scope.spawn(move || ask(path)));
+        // The two checks of one account are one.
+        stage.wait("all wait for Google", || asked() == before + 3);
+        let (_, account) = route(&stage, Method::Get, "accounts/b");
+        assert_eq!(account["Check"]["State"], "running", "{account:#}");
+        let start = Instant::now();
+        assert_eq!(stage.host.change(Change::OrthancStopped), Some(0));
+        let took = start.elapsed();
+        assert!(took < STOPPED_WITHIN, "OrthancStopped took {took:?}");
+        for one in waiting {
+            assert!(is_error(&one.join().unwrap(), 503));
+        }
+    });
+    assert_eq!(asked(), before + 3);
+    stage.end_stopped();
+}
+
+#[test]
+fn what_the_dicomweb_plugin_holds_is_told() {
+    let dicomweb = DicomWeb { refuse: 1000, ..DicomWeb::default() };
+    let stage = Stage::new(dicomweb, &json!({"GoogleCloudPlatform": {"RefreshInterval": 1}}));
+    let holds = |state: &str| route(&stage, Method::Get, "accounts/a").1["DicomWebServer"] == state;
+    stage.start();
+    stage.wait("it refuses it", || holds("refused"));
+    stage.dicomweb.lock().unwrap().refuse = 0;
+    stage.wait("it holds it", || holds("held"));
+    // A wipe is waited for, so that the first deletion is taken for one.
+    stage.dicomweb.lock().unwrap().servers.clear();
+    stage.wait("it is given again", || stage.lines().iter().any(|line| line.contains("dropped its server")));
+    stage.wait("it holds it again", || holds("held"));
+    stage.dicomweb.lock().unwrap().servers.remove("a");
+    stage.wait("somebody has deleted it", || holds("deleted"));
+    stage.end();
+}

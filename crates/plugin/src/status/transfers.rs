@@ -48,7 +48,7 @@ fn transfer(report: &Report, now: SystemTime) -> Value {
         "InstancesDone": report.instances_done,
         "InstancesPresent": report.instances_present,
         "InstancesFailed": report.instances_failed,
-        "BytesTotal": null,
+        "BytesTotal": report.bytes_total,
         "BytesDone": report.bytes_done,
         "BytesPerSecond": u64::try_from(bytes_per_second).unwrap_or(u64::MAX),
         "Retries": report.retries,

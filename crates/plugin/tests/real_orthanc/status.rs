@@ -3,6 +3,7 @@
 mod log;
 mod metrics;
 mod openapi;
+mod transfers;
 
 use std::{collections::BTreeSet, net::TcpListener};
 

@@ -63,19 +63,15 @@ fn a_whole_run_of_faults_can_be_read() {
     stage.wait_until_ready("way");
 
     let faults = stage.scene.emulator.faults();
-    faults.add(
-        Fault::answer(Route::Qido, 403, r#"{"error":{"code":403,"message":"Permission denied"}}"#).times(15),
-    );
-    faults.add(
-        Fault::answer(Route::Qido, 400, r#"{"error":{"code":400,"message":"bad patient 4711"}}"#).times(15),
-    );
-    for _ in 0..30 {
-        stage.search("way");
+    for (status, words) in [(403, "Permission denied"), (400, "not a search")] {
+        let body = json!({"error": {"code": status, "message": words}}).to_string();
+        faults.add(Fault::answer(Route::Qido, status, body).until_cleared());
+        for _ in 0..15 {
+            stage.search("way");
+        }
+        stage.wait_for(&["Account \"way\": GET studies failed: ", &format!(" answered {status}")]);
+        faults.clear();
     }
-    for status in [" answered 403", " answered 400"] {
-        stage.wait_for(&["Account \"way\": GET studies failed: ", status]);
-    }
-    faults.clear();
     faults.add(Fault::answer(Route::Token, 500, "").until_cleared());
     stage.wait_for(&["Account \"direct\": its token expired"]);
     for _ in 0..15 {
