@@ -1,6 +1,9 @@
 //! What is asked for when: the pages of the list, and the instances on them, side by side.
 
-use std::{collections::HashMap, collections::VecDeque, time::SystemTime};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::SystemTime,
+};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use http::StatusCode;
@@ -147,7 +150,7 @@ async fn fetch(retrieval: &Retrieval, counts: &mut Counts) -> Result<(), Refusal
         counts.most_at_once = counts.most_at_once.max(running.len());
         let Some((places, done)) = running.next().await else { break };
         taken -= places;
-        queue.go_on(done?)?;
+        queue.go_on(done?).map_err(|refusal| *refusal)?;
     }
     let (listed, written) = retrieval.ledger().listed_and_written();
     if listed == 0 {
@@ -198,12 +201,14 @@ impl<'a> Queue<'a> {
     }
 
     /// Adds what follows from what came.
-    fn go_on(&mut self, done: Done) -> Result<(), Refusal> {
+    fn go_on(&mut self, done: Done) -> Result<(), Box<Refusal>> {
         match done {
             Done::Page { offset, found } => self.page(offset, found),
             Done::Series(series) => {
                 let waiting = self.retrieval.ledger().waiting(&series);
-                waiting.into_iter().for_each(|key| self.steps.push_front(Step::Instance(key)));
+                for key in waiting {
+                    self.steps.push_front(Step::Instance(key));
+                }
                 self.streams.insert(series, StreamState::Ended);
                 Ok(())
             }
@@ -211,7 +216,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn page(&mut self, offset: usize, found: Vec<Found>) -> Result<(), Refusal> {
+    fn page(&mut self, offset: usize, found: Vec<Found>) -> Result<(), Box<Refusal>> {
         if found.is_empty() {
             if self.retrieval.ledger().listed() == 0 {
                 self.steps.push_back(Step::Unlisted);
@@ -231,7 +236,8 @@ impl<'a> Queue<'a> {
         self.without_news = if batches.is_empty() { self.without_news + 1 } else { 0 };
         if self.without_news > PAGES_WITHOUT_NEWS {
             let cause = "the search for instances gives the same again and again";
-            return Err(Refusal::own(StatusCode::BAD_GATEWAY, cause, "retrieve single series"));
+            let refusal = Refusal::own(StatusCode::BAD_GATEWAY, cause, "retrieve single series");
+            return Err(Box::new(refusal));
         }
         let all = self.retrieval.ledger().listed();
         self.retrieval.transfer.has_instances(all as u64);

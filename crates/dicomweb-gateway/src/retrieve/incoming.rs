@@ -17,7 +17,13 @@ pub(super) enum Broke {
     /// It broke off: another one may do.
     Off(TransportError),
     /// It is something else: no other one would be better.
-    Nonsense(Refusal),
+    Nonsense(Box<Refusal>),
+}
+
+impl Broke {
+    pub(super) fn nonsense(cause: &str, remedy: &str) -> Self {
+        Self::Nonsense(Box::new(Refusal::own(StatusCode::BAD_GATEWAY, cause, remedy)))
+    }
 }
 
 impl From<TransportError> for Broke {
@@ -33,21 +39,17 @@ impl From<Malformed> for Broke {
 }
 
 impl From<Differs> for Broke {
-    fn from(_: Differs) -> Self {
-        Self::Nonsense(Refusal::own(
-            StatusCode::BAD_GATEWAY,
-            "an instance that had been passed on in part has become another one when it was asked for again",
-            "retrieve it again",
-        ))
+    fn from(differs: Differs) -> Self {
+        Self::Nonsense(Box::new(differs.into()))
     }
 }
 
 /// What brings instances.
 pub(super) enum Incoming {
     /// One, as the body itself.
-    Single(Single),
+    Single(Box<Single>),
     /// Any number, as parts of the body.
-    Parts(Parts),
+    Parts(Box<Parts>),
 }
 
 pub(super) struct Single {
@@ -69,11 +71,11 @@ pub(super) fn incoming(answer: Answer) -> Result<Incoming, Broke> {
     match (multipart::boundary_of(text), content_type.as_ref()) {
         (Ok(related), _) => {
             let cutter = Cutter::new(related.boundary.as_bytes());
-            Ok(Incoming::Parts(Parts { cutter, body: answer.body }))
+            Ok(Incoming::Parts(Box::new(Parts { cutter, body: answer.body })))
         }
         (Err(NotRelated::OtherType), Some(kind)) if is_dicom(text) => {
             let (content_type, body) = (kind.clone(), answer.body);
-            Ok(Incoming::Single(Single { content_type, length: body.length(), body }))
+            Ok(Incoming::Single(Box::new(Single { content_type, length: body.length(), body })))
         }
         _ => Err(something_else(text)),
     }
@@ -97,11 +99,7 @@ fn is_dicom(content_type: &str) -> bool {
 
 fn something_else(content_type: &str) -> Broke {
     let cause = format!("instances were asked for, and the answer is something else ({content_type})");
-    Broke::Nonsense(Refusal::own(
-        StatusCode::BAD_GATEWAY,
-        &cause,
-        "see what answers at the account's address",
-    ))
+    Broke::nonsense(&cause, "see what answers at the account's address")
 }
 
 impl Single {
@@ -121,13 +119,11 @@ impl Parts {
                 }
                 return Ok(event);
             }
-            match self.body.chunk().await? {
-                Some(bytes) => self.cutter.feed(bytes),
-                None => {
-                    self.cutter.finish()?;
-                    return Ok(Event::End);
-                }
-            }
+            let Some(bytes) = self.body.chunk().await? else {
+                self.cutter.finish()?;
+                return Ok(Event::End);
+            };
+            self.cutter.feed(bytes);
         }
     }
 

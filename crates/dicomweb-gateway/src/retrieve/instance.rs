@@ -1,7 +1,6 @@
 //! One instance by itself.
 
 use google_credentials::{TransportError, TransportErrorKind};
-use http::StatusCode;
 
 use super::{
     Retrieval,
@@ -26,21 +25,17 @@ pub(super) async fn fetch(retrieval: &Retrieval, key: &Key, mut part: Part<'_>) 
     loop {
         let before = part.furthest();
         let answer = attempts.next().await?;
-        let broke = match read(retrieval, answer, &mut part).await {
-            Ok(()) => match part.end().await {
-                Ok(bytes) => return Ok(bytes),
-                Err(differs) => return Err(refusal(differs.into())),
-            },
-            Err(broke) => broke,
-        };
-        match broke {
-            Broke::Off(error) => {
+        match read(retrieval, answer, &mut part).await {
+            Ok(()) => {
+                return part.end().await.map_err(Refusal::from);
+            }
+            Err(Broke::Off(error)) => {
                 if part.furthest() > before {
                     attempts.progressed();
                 }
                 attempts.broke(&error).await?;
             }
-            Broke::Nonsense(refusal) => return Err(refusal),
+            Err(Broke::Nonsense(refusal)) => return Err(*refusal),
         }
     }
 }
@@ -71,7 +66,7 @@ async fn read(retrieval: &Retrieval, answer: Answer, part: &mut Part<'_>) -> Res
             }
             if count != 1 {
                 let cause = format!("one instance was asked for, and {count} came");
-                return Err(Broke::Nonsense(Refusal::own(StatusCode::BAD_GATEWAY, &cause, "report this")));
+                return Err(Broke::nonsense(&cause, "report this"));
             }
         }
     }
@@ -80,12 +75,4 @@ async fn read(retrieval: &Retrieval, answer: Answer, part: &mut Part<'_>) -> Res
         return Err(Broke::Off(TransportError { kind: TransportErrorKind::Interrupted, cause }));
     }
     Ok(())
-}
-
-/// What an answer that no other one would better means for whoever asked.
-pub(super) fn refusal(broke: Broke) -> Refusal {
-    match broke {
-        Broke::Nonsense(refusal) => refusal,
-        Broke::Off(error) => Refusal::of_transport("", &error),
-    }
 }

@@ -1,13 +1,14 @@
 //! One instance on its way into the answer, whatever breaks off meanwhile.
 
 use bytes::{Buf as _, Bytes};
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use ring::digest::{Context, SHA256};
 
 use super::{
     Retrieval,
     output::{Turn, sharing},
 };
+use crate::refusal::Refusal;
 
 /// How much of an instance too large to be collected is collected nevertheless, in bytes, so that its connection is warm when
 /// its turn comes.
@@ -46,6 +47,14 @@ struct Open<'a> {
 /// An instance of which a part was passed on has become another: no request can mend that.
 #[derive(Debug)]
 pub(super) struct Differs;
+
+impl From<Differs> for Refusal {
+    fn from(_: Differs) -> Self {
+        let cause =
+            "an instance that had been passed on in part has become another one when it was asked for again";
+        Self::own(StatusCode::BAD_GATEWAY, cause, "retrieve it again")
+    }
+}
 
 impl<'a> Part<'a> {
     pub(super) fn new(retrieval: &'a Retrieval) -> Self {

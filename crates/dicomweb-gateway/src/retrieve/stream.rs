@@ -44,7 +44,7 @@ pub(super) async fn series(retrieval: &Retrieval, series: &Uid) -> Result<(), Re
             retrieval.count_retry();
             Ok(())
         }
-        Err(Broke::Nonsense(refusal)) => Err(refusal),
+        Err(Broke::Nonsense(refusal)) => Err(*refusal),
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn unlisted(retrieval: &Retrieval) -> Result<(), Refusal> {
                 }
                 attempts.broke(&error).await?;
             }
-            Err(Broke::Nonsense(refusal)) => return Err(refusal),
+            Err(Broke::Nonsense(refusal)) => return Err(*refusal),
         }
     }
 }
@@ -82,7 +82,7 @@ async fn read(retrieval: &Retrieval, answer: Answer, series: Option<&Uid>) -> Re
         Incoming::Parts(parts) => parts,
         Incoming::Single(_) => {
             let cause = "several instances were asked for, and one came";
-            return Err(Broke::Nonsense(Refusal::own(StatusCode::BAD_GATEWAY, cause, "report this")));
+            return Err(Broke::nonsense(cause, "report this"));
         }
     };
     let mut unknown = 0;
@@ -113,17 +113,13 @@ async fn recognise(parts: &mut Parts, series: Option<&Uid>) -> Result<Recognised
     let mut reader = Reader::new();
     let (mut beginning, mut read, mut is_all) = (Vec::new(), 0, false);
     while reader.progress() == Progress::Reading && read < BEGINNING {
-        match parts.next().await? {
-            Event::Data(bytes) => {
-                reader.feed(&bytes);
-                read += bytes.len();
-                beginning.push(bytes);
-            }
-            _ => {
-                is_all = true;
-                break;
-            }
-        }
+        let Event::Data(bytes) = parts.next().await? else {
+            is_all = true;
+            break;
+        };
+        reader.feed(&bytes);
+        read += bytes.len();
+        beginning.push(bytes);
     }
     let identity = reader.into_identity();
     let series = series.cloned().or(identity.series_instance_uid);
@@ -150,7 +146,8 @@ async fn write(
         }
         Err(Broke::Off(error)) if part.is_open() => {
             retrieval.count_retry();
-            let bytes = instance::fetch(retrieval, key, part).await.map_err(Broke::Nonsense)?;
+            let fetched = instance::fetch(retrieval, key, part).await;
+            let bytes = fetched.map_err(|refusal| Broke::Nonsense(Box::new(refusal)))?;
             retrieval.wrote(key, bytes);
             Err(Broke::Off(error))
         }

@@ -1,6 +1,6 @@
 //! What goes wrong on the way, and what becomes of it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use dicomweb_gateway::Stage as Standing;
 use google_emulator::{Answer, Effect, Fault, Route};
@@ -14,7 +14,7 @@ use crate::{
 fn answer(status: u16) -> Effect {
     Effect::Answer(Answer {
         status,
-        headers: Default::default(),
+        headers: BTreeMap::default(),
         body: "{}".to_owned(),
         after_handling: false,
     })

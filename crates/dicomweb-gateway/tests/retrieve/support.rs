@@ -50,11 +50,20 @@ impl Scene {
         side: u16,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
+        Self::of(&vec![instances; series], side, change)
+    }
+
+    /// With so many instances in each series.
+    pub(crate) fn of(series: &[usize], side: u16, change: impl FnOnce(&mut Settings)) -> Self {
         let emulator = Emulator::builder().keep(Keep::Memory).start().unwrap();
-        let ct = Ct { seed: 7, series, instances, rows: side, columns: side };
+        let most = series.iter().copied().max().unwrap();
+        let ct = Ct { seed: 7, series: series.len(), instances: most, rows: side, columns: side };
         let made = study::ct(&ct).unwrap();
-        let files: BTreeMap<String, Vec<u8>> =
-            made.instances.into_iter().map(|instance| (instance.uid, instance.bytes)).collect();
+        let of_series = made.instances.chunks(most).zip(series);
+        let files: BTreeMap<String, Vec<u8>> = of_series
+            .flat_map(|(instances, count)| instances.iter().take(*count))
+            .map(|instance| (instance.uid.clone(), instance.bytes.clone()))
+            .collect();
         store(&emulator, files.values());
         let stage = Stage::with(emulator, OnConflict::Fail, change);
         Self { stage, study: made.uid, series: made.series, files }
