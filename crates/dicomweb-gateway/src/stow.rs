@@ -197,6 +197,7 @@ impl<'a> Upload<'a> {
                         Ok(Arrival::End) => {
                             is_read = true;
                             self.transfer.has_instances(self.records.len() as u64);
+                            self.transfer.has_bytes(self.records.bytes);
                         }
                         Err(Broken::Gone(error)) => {
                             tracing::info!("{}: an upload was broken off by the client: {error}", self.way.store.title());
