@@ -43,7 +43,7 @@ pub(crate) fn steps(
     let releases = if releases.is_empty() { &[Release::Bookworm, Release::Trixie] } else { releases };
     let chroots = workspace::target()?.join("orthanc");
     report.step("what the tests need is installed", || {
-        apt::ensure(&["orthanc", "orthanc-dicomweb", "orthanc-dev", "libfaketime"])?;
+        apt::ensure(&["orthanc", "orthanc-dicomweb", "orthanc-dev", "libfaketime", "chromium"])?;
         apt::ensure_python_venv()?;
         releases.iter().try_for_each(|&release| chroot::ensure(release, &chroots))
     });

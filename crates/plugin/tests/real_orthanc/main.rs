@@ -19,6 +19,7 @@ mod drop_in;
 mod faults;
 mod gateway;
 mod network;
+mod page;
 mod publication;
 mod stage;
 mod status;
