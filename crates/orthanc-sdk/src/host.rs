@@ -57,7 +57,7 @@ pub enum Level {
     Error,
     /// Orthanc's default: what an administrator wants to see.
     Warning,
-    /// Seen with `--verbose`.
+    /// Seen with `--verbose-plugins` and `--verbose`.
     Info,
     /// Seen with `--trace`; before Orthanc 1.12.4 plugins have no such level, and it becomes [`Level::Info`].
     Trace,
@@ -147,7 +147,7 @@ impl Host {
     ///
     /// Line breaks become ` | `, and other control characters U+FFFD, so that text from the network can neither
     /// forge lines nor end the line early. Since Orthanc 1.12.4 the line carries the plugin's name and the place
-    /// of the caller.
+    /// of the caller, but for [`Level::Info`], which is what `--verbose-plugins` shows.
     #[track_caller]
     pub fn log(&self, level: Level, message: &str) {
         let place = Location::caller();
@@ -163,7 +163,8 @@ impl Host {
     pub(crate) fn try_log(&self, level: Level, message: &str, file: &str, line: u32) -> bool {
         let Ok(pass) = self.enter(Need::Log) else { return false };
         let message = c_text(&one_line(message));
-        if self.has(Service::LogMessage) {
+        // `--verbose-plugins` shows the category that Orthanc keeps for itself, and gives to what comes by LogInfo.
+        if self.has(Service::LogMessage) && level != Level::Info {
             let file = c_text(file);
             let parameters = ffi::LogMessage {
                 message: message.as_ptr(),

@@ -10,7 +10,7 @@ use tracing::{
     subscriber::DefaultGuard,
 };
 
-/// The first Orthanc that writes a plugin's name before its lines.
+/// The first Orthanc that writes a plugin's name before its lines, but for those of `--verbose-plugins`.
 const NAMES_PLUGINS: Version = Version::new(1, 12, 4);
 /// The crates whose lines are meant for an administrator. Libraries below them may say what must not be seen.
 const OURS: [&str; 3] = ["dicomweb_gateway", "google_credentials", "OrthancGoogleCloudPlatform"];
@@ -20,13 +20,11 @@ const OURS: [&str; 3] = ["dicomweb_gateway", "google_credentials", "OrthancGoogl
 /// A thread's own subscriber, because a process-wide one could never be replaced: `POST /tools/reset` brings another
 /// host into the same image.
 pub(crate) fn into_log_of(host: &Host) -> DefaultGuard {
-    let prefix = if host.version() < NAMES_PLUGINS { "Google Cloud Platform: " } else { "" };
-    tracing::subscriber::set_default(OrthancLog { host: host.clone(), prefix })
+    tracing::subscriber::set_default(OrthancLog { host: host.clone() })
 }
 
 struct OrthancLog {
     host: Host,
-    prefix: &'static str,
 }
 
 impl Subscriber for OrthancLog {
@@ -42,7 +40,8 @@ impl Subscriber for OrthancLog {
             tracing::Level::INFO => Level::Info,
             _ => Level::Trace,
         };
-        let mut line = Line(self.prefix.to_owned());
+        let is_named = self.host.version() >= NAMES_PLUGINS && level != Level::Info;
+        let mut line = Line(if is_named { String::new() } else { "Google Cloud Platform: ".to_owned() });
         event.record(&mut line);
         self.host.log_from(
             level,
