@@ -53,9 +53,8 @@ pub(crate) fn begin(
             tracing::error!(
                 "the gateway cannot work, so the DICOMweb plugin sends its requests directly to Google: {trouble}"
             );
-            let transport = |(account, _): &(Account, TokenHandle)| match account.gateway {
-                true => Transport::FallenBack(trouble.clone()),
-                false => Transport::Direct,
+            let transport = |(account, _): &(Account, TokenHandle)| {
+                if account.gateway { Transport::FallenBack(trouble.clone()) } else { Transport::Direct }
             };
             (accounts.iter().map(transport).collect(), None)
         }

@@ -23,12 +23,12 @@ pub(crate) fn refresh(host: &Host, status: &Status) {
         Phase::Stopped => return,
     };
     let metrics = Metrics { host };
-    let states: Vec<State> = status.accounts().iter().map(|named| status.state(named, &phase).0).collect();
+    let found: Vec<State> = status.accounts().iter().map(|named| status.state(named, &phase).0).collect();
     for state in State::ALL {
-        let count = states.iter().filter(|other| **other == state).count();
+        let count = found.iter().filter(|other| **other == state).count();
         metrics.set("orthanc_gcp_accounts", &[("state", state.word())], count as u64);
     }
-    for (named, state) in status.accounts().iter().zip(states) {
+    for (named, state) in status.accounts().iter().zip(found) {
         metrics.of_account(named, state, live);
     }
     metrics.of_gateway(live);
@@ -114,10 +114,7 @@ impl Metrics<'_> {
 
 /// The requests that were answered, of one method and one class of status.
 fn requests(counts: &Counts, method: &str, class: &str) -> u64 {
-    let is_of_method = |found: &str| match METHODS.contains(&found) {
-        true => found == method,
-        false => method == "other",
-    };
+    let is_of_method = |found: &str| found == method || (method == "other" && !METHODS.contains(&found));
     let is_of_class = |status: u16| class.starts_with(&(status / 100).to_string());
     let of =
         counts.requests.iter().filter(|((found, status), _)| is_of_method(found) && is_of_class(*status));

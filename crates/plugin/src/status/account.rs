@@ -174,7 +174,7 @@ impl LiveAccount {
             && health.refreshes > 0
             && !self.is_being_described.swap(true, SeqCst)
         {
-            let itself = live.accounts.iter().find(|other| std::ptr::eq(&***other, self));
+            let itself = live.accounts.iter().find(|other| other.account.name == self.account.name);
             if let Some(account) = itself {
                 // Nobody takes it where the plugin is stopping.
                 drop(live.jobs.send(Job::Describe(account.clone())));
