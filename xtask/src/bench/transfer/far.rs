@@ -204,7 +204,9 @@ impl Far {
         given_up: impl Fn() -> bool + Send + Sync,
     ) -> Result<Option<Instant>> {
         self.near(async |client| {
-            while !given_up() {
+            loop {
+                // Asked first, so that there is one look after the end.
+                let last = given_up();
                 let start = Instant::now();
                 let seen = self.record(client).await?;
                 let stows = seen.iter().filter(|seen| is_stow(seen));
@@ -214,10 +216,12 @@ impl Far {
                 if bytes >= study.bytes() {
                     return Ok(Some(start));
                 }
-                // Looking must not take more than a tenth of a processor, however long the record.
-                tokio::time::sleep(LOOK.max(10 * start.elapsed())).await;
+                if last {
+                    return Ok(None);
+                }
+                // However long the record, most of the time it is left alone.
+                tokio::time::sleep(LOOK.max(start.elapsed())).await;
             }
-            Ok(None)
         })
     }
 

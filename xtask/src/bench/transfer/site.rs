@@ -29,7 +29,7 @@ const LOOPBACK: &str = "loopback";
 /// An account is published within a second; a loaded machine gets this long.
 const PUBLISHED_DEADLINE: Duration = Duration::from_secs(60);
 /// No transfer takes longer; one that does hangs.
-const TRANSFER_DEADLINE: Duration = Duration::from_secs(900);
+const TRANSFER_DEADLINE: Duration = Duration::from_secs(300);
 /// How often Orthanc is asked how many instances it has.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often Orthanc is asked how the job is doing.
@@ -178,8 +178,6 @@ impl Site {
                 Partner::Loopback => Ok(None),
             });
             let followed = self.follow(&job, interrupt);
-            // What was stored is in the record by now: the watcher gets one more look.
-            thread::sleep(2 * LOOK);
             ended.store(true, Ordering::SeqCst);
             let stored = watch.join();
             followed.and(stored.map_err(|_| anyhow::anyhow!("the watcher panicked"))?)
@@ -208,17 +206,20 @@ impl Site {
         let ended = AtomicBool::new(false);
         let last = thread::scope(|scope| {
             let watch = scope.spawn(|| {
-                while !ended.load(Ordering::SeqCst) {
+                loop {
+                    // Asked first, so that there is one look after the end.
+                    let last = ended.load(Ordering::SeqCst);
                     let now = Instant::now();
                     if self.count()? >= study.instances.len() as u64 {
                         return Ok(Some(now));
                     }
+                    if last {
+                        return anyhow::Ok(None);
+                    }
                     thread::sleep(LOOK);
                 }
-                anyhow::Ok(None)
             });
             let followed = self.follow(&job, interrupt);
-            thread::sleep(2 * LOOK);
             ended.store(true, Ordering::SeqCst);
             let last = watch.join();
             followed.and(last.map_err(|_| anyhow::anyhow!("the watcher panicked"))?)
