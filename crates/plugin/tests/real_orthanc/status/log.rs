@@ -16,7 +16,7 @@ const NEWS: [&str; 4] = [
 ];
 
 /// Every line of the plugin, at whatever level.
-fn lines(log: &str) -> Vec<String> {
+pub(super) fn lines(log: &str) -> Vec<String> {
     // What the plugin writes itself before Orthanc 1.12.4, and what Orthanc writes since.
     let marks = ["Google Cloud Platform: ", " google-cloud-platform:"];
     let ours = log.lines().filter(|line| marks.iter().any(|mark| line.contains(mark)));

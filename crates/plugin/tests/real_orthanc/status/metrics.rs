@@ -48,7 +48,14 @@ fn value(metrics: &[(String, Labels, f64)], name: &str, labels: &str) -> f64 {
     found.unwrap_or_else(|| panic!("{name}{{{labels}}} is not there: {metrics:#?}")).2
 }
 
-/// A metric with the labels that are asked of it, out of an expression of PromQL.
+/// A small number that counts something.
+#[track_caller]
+fn count(metrics: &[(String, Labels, f64)], name: &str, labels: &str) -> i64 {
+    // Without a fraction it is printed as an integer.
+    value(metrics, name, labels).to_string().parse().unwrap()
+}
+
+/// A metric with the labels that are asked of it, out of an expression of Prometheus' language.
 fn selectors(expression: &str) -> Vec<(String, Labels)> {
     let mut found = Vec::new();
     let mut rest = expression;
@@ -151,20 +158,18 @@ fn what_the_documents_ask_for_is_there() {
 fn what_happens_is_counted() {
     let described = start_troubled();
     let metrics = scrape(&described.stage.orthanc);
-    let accounts = |state: &str| value(&metrics, "orthanc_gcp_accounts", &format!("state=\"{state}\""));
-    assert_eq!(
-        ["ok", "failing", "misconfigured", "expiring", "starting"].map(accounts),
-        [2.0, 2.0, 1.0, 0.0, 0.0]
-    );
-    let of = |name: &str, account: &str| value(&metrics, name, &format!("account=\"{account}\""));
+    let accounts = |state: &str| count(&metrics, "orthanc_gcp_accounts", &format!("state=\"{state}\""));
+    assert_eq!(["ok", "failing", "misconfigured", "expiring", "starting"].map(accounts), [2, 2, 1, 0, 0]);
+    let of = |name: &str, account: &str| count(&metrics, name, &format!("account=\"{account}\""));
     let up = |account| of("orthanc_gcp_account_up", account);
-    assert_eq!(["good", "open", "refused", "incomplete", "no file"].map(up), [1.0, 1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(["good", "open", "refused", "incomplete", "no file"].map(up), [1, 1, 0, 0, 0]);
     let left = of("orthanc_gcp_token_time_to_expiry_seconds", "good");
-    assert!(left > 3000.0 && left <= 3600.0, "{left}");
-    assert_eq!(of("orthanc_gcp_token_time_to_expiry_seconds", "refused"), 0.0);
-    assert_eq!(of("orthanc_gcp_token_refreshes_total", "good"), 1.0);
-    assert_eq!(of("orthanc_gcp_token_request_duration_seconds_count", "good"), 1.0);
-    assert!(of("orthanc_gcp_token_request_duration_seconds_sum", "good") > 0.0);
+    assert!(left > 3000 && left <= 3600, "{left}");
+    assert_eq!(of("orthanc_gcp_token_time_to_expiry_seconds", "refused"), 0);
+    assert_eq!(of("orthanc_gcp_token_refreshes_total", "good"), 1);
+    assert_eq!(of("orthanc_gcp_token_request_duration_seconds_count", "good"), 1);
+    let took = value(&metrics, "orthanc_gcp_token_request_duration_seconds_sum", "account=\"good\"");
+    assert!(took > 0.0);
     let failures =
         value(&metrics, "orthanc_gcp_token_failures_total", "account=\"refused\",kind=\"needs_person\"");
     assert!(failures >= 1.0);
@@ -176,10 +181,10 @@ fn what_goes_through_the_gateway_is_counted() {
     let stage = gateway::ready();
     let before = scrape(&stage.orthanc);
     let searches =
-        |metrics: &[_]| value(metrics, "orthanc_gcp_gateway_requests_total", "method=\"GET\",status=\"2xx\"");
+        |metrics: &[_]| count(metrics, "orthanc_gcp_gateway_requests_total", "method=\"GET\",status=\"2xx\"");
     assert_eq!(stage.search("g"), (200, json!([])));
     let after = scrape(&stage.orthanc);
-    assert_eq!(searches(&after), searches(&before) + 1.0);
+    assert_eq!(searches(&after), searches(&before) + 1);
     let received = value(&after, "orthanc_gcp_gateway_received_bytes_total", "");
     assert!(received > value(&before, "orthanc_gcp_gateway_received_bytes_total", ""));
     // A label set that is there once stays: nothing appears later.

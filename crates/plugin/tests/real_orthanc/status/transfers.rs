@@ -4,8 +4,8 @@ use google_emulator::{Fault, Route};
 use orthanc_testbed::study::{self, Ct, Study};
 use serde_json::{Value, json};
 
-use super::Described;
-use crate::gateway;
+use super::{Described, log};
+use crate::{gateway, stage::Scene};
 
 const TRANSFERS: &str = "/google-cloud-platform/transfers";
 
@@ -34,7 +34,10 @@ impl Described {
 
 #[test]
 fn an_upload_that_fails_in_part_and_a_retrieval() {
-    let described = Described::new(gateway::ready());
+    let scene = Scene::new();
+    let orthanc = gateway::orthanc(&scene).argument("--verbose-plugins");
+    let described = Described::new(scene.start(orthanc));
+    described.stage.wait_until_ready("g");
     assert_eq!(described.transfers()["Gateway"], true);
     let study = study::ct(&Ct::default()).unwrap();
     let id = described.put(&study);
@@ -77,7 +80,10 @@ fn an_upload_that_fails_in_part_and_a_retrieval() {
     );
     assert_eq!(retrieval["InstancesDone"], 5);
     assert_eq!(transfers["Ended"][1]["Id"], upload["Id"]);
-    described.stage.stop();
+    let lines = log::lines(&described.stage.stop());
+    assert!(lines.iter().any(|line| line.contains("POST studies")), "{lines:#?}");
+    let tells = |line: &&String| line.contains("Phantom") || line.contains(&study.patient_id);
+    assert_eq!(lines.iter().find(tells), None, "a patient is in the log");
 }
 
 #[test]
