@@ -76,17 +76,17 @@ mod tests {
     use super::*;
 
     fn check(
-        method: Method,
+        method: &Method,
         path: &'static str,
         field: (header::HeaderName, &'static str),
     ) -> Wanted<'static> {
         let headers = HeaderMap::from_iter([(field.0, HeaderValue::from_static(field.1))]);
-        wanted(&method, &Target { account: String::new(), path, query: None }, &headers)
+        wanted(method, &Target { account: String::new(), path, query: None }, &headers)
     }
 
     #[test]
     fn uploads_of_dicom_files_are_taken_apart() {
-        let of = |path, content_type| check(Method::POST, path, (header::CONTENT_TYPE, content_type));
+        let of = |path, content_type| check(&Method::POST, path, (header::CONTENT_TYPE, content_type));
         let files = r#"multipart/related; type="application/dicom"; boundary=b"#;
         assert_eq!(of("studies", files), Wanted::Store { study: None });
         assert_eq!(of("studies/1.2", files), Wanted::Store { study: Some("1.2") });
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn retrievals_of_dicom_files_are_taken_apart() {
-        let of = |path, accept| check(Method::GET, path, (header::ACCEPT, accept));
+        let of = |path, accept| check(&Method::GET, path, (header::ACCEPT, accept));
         let files = r#"multipart/related; type="application/dicom"; transfer-syntax=*"#;
         assert!(matches!(of("studies/1.2", files), Wanted::Retrieve { study: "1.2", series: None, .. }));
         assert!(matches!(

@@ -15,6 +15,7 @@
 
 pub mod accept;
 mod body;
+mod client_gone;
 mod content;
 pub mod dicom_identity;
 mod dispatch;

@@ -15,6 +15,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::{
     body::{self, ResponseBody},
+    client_gone::Watch,
     dispatch,
     gateway::Shared,
     origin, path,
@@ -70,11 +71,14 @@ pub(crate) async fn serve(shared: &Arc<Shared>, listener: TcpListener, stop: imp
 async fn connection(shared: Arc<Shared>, stream: TcpStream, mut stopped: watch::Receiver<()>) {
     // Not fatal: answers come a little later.
     drop(stream.set_nodelay(true));
+    let Ok((stream, watch, gone)) = Watch::over(stream) else { return };
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
     let limit = shared.settings.inactivity;
-    let service = service_fn(move |request| {
+    let watch = watch.run(Arc::clone(&shared.world));
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
+        request.extensions_mut().insert(gone.clone());
         async move { Ok::<_, Infallible>(answer(&shared, request).await) }
     });
     let connection = http1::Builder::new()
@@ -82,13 +86,19 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, mut stopped: watch::
         .header_read_timeout(HEADER_TIMEOUT.min(limit))
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
-    let outcome = tokio::select! {
-        outcome = &mut connection => outcome,
-        // Closed: the gateway stops.
-        _ = stopped.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let serving = async {
+        tokio::select! {
+            outcome = &mut connection => outcome,
+            // Closed: the gateway stops.
+            _ = stopped.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
+    };
+    let outcome = tokio::select! {
+        outcome = serving => outcome,
+        never = watch => match never {},
     };
     if let Err(error) = outcome {
         tracing::debug!("a connection to the gateway ended early: {error}");

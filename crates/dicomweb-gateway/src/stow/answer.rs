@@ -38,26 +38,26 @@ pub(super) fn merged(format: AnswerFormat, root: &str, study: Option<&str>, item
             _ => name.as_ref(),
         };
         if let Some(name) = name {
-            set(&mut item, "00081150", "UI", json!(name.class.as_str()));
-            set(&mut item, "00081155", "UI", json!(name.instance.as_str()));
+            set(&mut item, "00081150", "UI", &json!(name.class.as_str()));
+            set(&mut item, "00081155", "UI", &json!(name.instance.as_str()));
         }
         match outcome {
             Outcome::Stored { warning, .. } => {
                 if let Some(name) = name {
-                    set(&mut item, "00081190", "UR", json!(format!("{root}{}", name.path())));
+                    set(&mut item, "00081190", "UR", &json!(format!("{root}{}", name.path())));
                 }
                 if let Some(warning) = warning {
                     has_warning = true;
-                    set(&mut item, "00081196", "US", json!(warning));
+                    set(&mut item, "00081196", "US", &json!(warning));
                 }
                 stored.push(Value::Object(item));
             }
             Outcome::Failed { reason, detail } => {
-                set(&mut item, "00081197", "US", json!(reason));
+                set(&mut item, "00081197", "US", &json!(reason));
                 if !detail.is_empty() {
                     // Google has one for each format.
                     let tag = if format == AnswerFormat::Json { "00091097" } else { "00090097" };
-                    set(&mut item, tag, "LT", json!(detail));
+                    set(&mut item, tag, "LT", &json!(detail));
                 }
                 failed.push(Value::Object(item));
             }
@@ -70,7 +70,7 @@ pub(super) fn merged(format: AnswerFormat, root: &str, study: Option<&str>, item
     };
     let mut data_set = Map::new();
     match the_study(study, items) {
-        Some(study) => set(&mut data_set, "00081190", "UR", json!(format!("{root}studies/{study}"))),
+        Some(study) => set(&mut data_set, "00081190", "UR", &json!(format!("{root}studies/{study}"))),
         // There is no one study: type 2, without a value.
         None => drop(data_set.insert("00081190".to_owned(), json!({ "vr": "UR" }))),
     }
@@ -96,7 +96,7 @@ fn the_study<'a>(named: Option<&'a str>, items: &'a [Item]) -> Option<&'a str> {
     (named.is_some() || studies.all(|study| study == first)).then_some(first)
 }
 
-fn set(data_set: &mut Map<String, Value>, tag: &str, vr: &str, value: Value) {
+fn set(data_set: &mut Map<String, Value>, tag: &str, vr: &str, value: &Value) {
     data_set.insert(tag.to_owned(), json!({ "vr": vr, "Value": [value] }));
 }
 
@@ -121,13 +121,13 @@ fn attributes(data_set: &Map<String, Value>, xml: &mut String) {
             let number: u32 = number;
             match value {
                 Value::Object(item) => {
-                    xml.push_str(&format!("<Item number=\"{number}\">"));
+                    xml.extend(["<Item number=\"", &number.to_string(), "\">"]);
                     attributes(item, xml);
                     xml.push_str("</Item>");
                 }
                 value => {
                     let text = value.as_str().map_or_else(|| value.to_string(), escaped);
-                    xml.push_str(&format!("<Value number=\"{number}\">{text}</Value>"));
+                    xml.extend(["<Value number=\"", &number.to_string(), "\">", &text, "</Value>"]);
                 }
             }
         }
@@ -170,18 +170,13 @@ mod tests {
     use super::*;
     use crate::dicom_identity::Uid;
 
-    fn name(study: &str, instance: &str) -> Option<Arc<Name>> {
+    fn name(study: &str, instance: &str) -> Arc<Name> {
         let uid = |text: &str| Uid::parse(text.as_bytes()).unwrap();
-        Some(Arc::new(Name {
-            class: uid("1.2"),
-            instance: uid(instance),
-            study: uid(study),
-            series: uid("4.5"),
-        }))
+        Arc::new(Name { class: uid("1.2"), instance: uid(instance), study: uid(study), series: uid("4.5") })
     }
 
     fn stored(study: &str, instance: &str) -> Item {
-        Item { name: name(study, instance), outcome: Outcome::STORED }
+        Item { name: Some(name(study, instance)), outcome: Outcome::STORED }
     }
 
     const ROOT: &str = "https://x/dicomWeb/";
@@ -219,7 +214,7 @@ mod tests {
     #[test]
     fn a_warning_is_202_and_a_failure_409() {
         let warned = || Item {
-            name: name("2", "2.2"),
+            name: Some(name("2", "2.2")),
             outcome: Outcome::Stored { warning: Some(0xB000), name: None },
         };
         let failed = Item { name: None, outcome: Outcome::failed("a < b & \"c\"\u{1}") };

@@ -299,7 +299,7 @@ async fn fetch(way: Way<'_>, name: &Name) -> Result<Option<Old>, Outcome> {
                     old.length += bytes.len() as u64;
                     let written =
                         tokio::task::spawn_blocking(move || file.write_all_at(&bytes, offset)).await;
-                    written.map_err(io::Error::other).flatten().map_err(no_disk)?;
+                    written.map_err(io::Error::other).and_then(|done| done).map_err(no_disk)?;
                 }
             }
         };
@@ -307,7 +307,7 @@ async fn fetch(way: Way<'_>, name: &Name) -> Result<Option<Old>, Outcome> {
             Ok(()) => {
                 let file = Arc::clone(&old.file);
                 let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
-                synced.map_err(io::Error::other).flatten().map_err(no_disk)?;
+                synced.map_err(io::Error::other).and_then(|done| done).map_err(no_disk)?;
                 old.digest.copy_from_slice(digest.finish().as_ref());
                 return Ok(Some(old));
             }

@@ -45,6 +45,8 @@ struct Part {
     reader: Reader,
     digest: Context,
     length: u64,
+    /// The length that the part's header announces.
+    announced: u64,
     place: Place,
     /// It is being sent while it is read.
     is_told: bool,
@@ -53,6 +55,8 @@ struct Part {
 enum Place {
     Memory(Vec<Bytes>, Share),
     Spool(spool::Writer),
+    /// It is only looked at.
+    Nowhere,
 }
 
 /// What has arrived.
@@ -105,7 +109,7 @@ impl Intake {
                 return Ok(arrival);
             }
             match self.cutter.next()? {
-                Some(Event::Part(headers)) => self.begin(&headers).await?,
+                Some(Event::Part(headers)) => self.begin(&headers)?,
                 Some(Event::Data(bytes)) => self.unplaced = Some(bytes),
                 Some(Event::EndOfPart) => {
                     if let Some(arrival) = self.end().await {
@@ -130,7 +134,7 @@ impl Intake {
             self.shared.memory.grow(&mut more, bytes.len()).await;
             share.merge(more);
             if let Some(bytes) = self.unplaced.take() {
-                self.copy(bytes);
+                self.copy(&bytes);
             }
         }
     }
@@ -149,9 +153,45 @@ impl Intake {
     }
 
     /// Reads what the client still sends, and drops it, so that it comes to reading its answer.
+    ///
+    /// Of the instances only their names are kept: the client may believe that it has sent them, as the DICOMweb plugin does.
     pub(super) async fn drain(mut self) {
-        self.part = None;
+        self.unplaced = None;
+        if let Some(part) = &mut self.part {
+            part.place = Place::Nowhere;
+        }
+        loop {
+            match self.cutter.next() {
+                Ok(Some(Event::Part(headers))) => {
+                    if self.begin(&headers).is_err() {
+                        return;
+                    }
+                    if let Some(part) = &mut self.part {
+                        part.place = Place::Nowhere;
+                    }
+                }
+                Ok(Some(Event::Data(bytes))) => self.look_at(&bytes),
+                Ok(Some(Event::EndOfPart)) => self.not_stored(),
+                Ok(Some(Event::End)) | Err(_) => break,
+                Ok(None) => match self.frame().await {
+                    Ok(Some(bytes)) => self.cutter.feed(bytes),
+                    _ => break,
+                },
+            }
+        }
         while let Ok(Some(_)) = self.frame().await {}
+    }
+
+    /// The present instance goes no further.
+    fn not_stored(&mut self) {
+        if let Some(part) = self.part.take() {
+            self.goes_no_further(Name::of(part.reader.identity()).map(Arc::new));
+        }
+    }
+
+    /// An instance that the client may believe to have sent is not stored.
+    pub(super) fn goes_no_further(&self, name: Option<Arc<Name>>) {
+        self.shared.remembered.not_stored(&self.account, name);
     }
 
     /// The next bytes of the body; none for other frames.
@@ -165,36 +205,33 @@ impl Intake {
         }
     }
 
-    async fn begin(&mut self, headers: &HeaderMap) -> Result<(), Broken> {
+    fn begin(&mut self, headers: &HeaderMap) -> Result<(), Broken> {
         let content_type = headers.get(header::CONTENT_TYPE).cloned().unwrap_or(multipart::DICOM);
         let essence = content_type.to_str().ok().and_then(MediaType::parse).map(|parsed| parsed.essence);
         if essence.as_deref() != Some("application/dicom") {
             return Err(Broken::OtherType(essence.unwrap_or_else(|| "of no type".to_owned())));
         }
-        let length = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         self.part = Some(Part {
             index: self.parts,
             content_type,
             reader: Reader::new(),
             digest: Context::new(&SHA256),
             length: 0,
+            announced: announced.unwrap_or_default(),
             place: Place::Memory(Vec::new(), self.shared.memory.share()),
             is_told: false,
         });
         self.parts += 1;
-        if length.is_some_and(|length| length > self.shared.settings.spool_over) {
-            self.spill().await;
-        }
         Ok(())
     }
 
     /// Gives bytes of the present part their place.
     async fn place(&mut self, bytes: Bytes) -> Option<Arrival> {
-        let length = self.part.as_ref()?.length + bytes.len() as u64;
-        let is_large = length > self.shared.settings.spool_over as u64;
-        if is_large {
+        let part = self.part.as_ref()?;
+        let length = part.announced.max(part.length + bytes.len() as u64);
+        if length > self.shared.settings.spool_over as u64 {
             self.spill().await;
         }
         match &mut self.part.as_mut()?.place {
@@ -203,7 +240,7 @@ impl Intake {
                     self.unplaced = Some(bytes);
                     return Some(Arrival::Full);
                 }
-                self.copy(bytes);
+                self.copy(&bytes);
                 None
             }
             Place::Spool(writer) => {
@@ -211,13 +248,14 @@ impl Intake {
                 self.look_at(&bytes);
                 self.beginning()
             }
+            Place::Nowhere => None,
         }
     }
 
     /// Copies bytes into memory, of which there is a share for them.
-    fn copy(&mut self, bytes: Bytes) {
-        self.look_at(&bytes);
-        let mut left = bytes.as_ref();
+    fn copy(&mut self, bytes: &[u8]) {
+        self.look_at(bytes);
+        let mut left = bytes;
         while !left.is_empty() {
             if self.block.capacity() == self.block.len() {
                 self.close_block();
@@ -271,14 +309,17 @@ impl Intake {
 
     async fn end(&mut self) -> Option<Arrival> {
         self.close_block();
-        let Part { index, content_type, reader, digest, length, place, is_told } = self.part.take()?;
+        if let Some(Part { place: Place::Spool(writer), .. }) = &mut self.part {
+            writer.finish().await;
+        }
+        let Part { index, content_type, reader, digest, length, place, is_told, .. } = self.part.take()?;
         let mut sha256 = Digest::default();
         sha256.copy_from_slice(digest.finish().as_ref());
         let kept = match place {
             Place::Memory(pieces, share) => Kept::Memory(pieces, share),
+            Place::Nowhere => return None,
             Place::Spool(writer) => {
                 let spool = Arc::clone(writer.spool());
-                writer.finish().await;
                 if is_told {
                     return Some(Arrival::Whole(index, length, sha256));
                 }
@@ -287,5 +328,12 @@ impl Intake {
         };
         let name = Name::of(reader.identity()).map(Arc::new);
         Some(Arrival::Instance(Held { index, name, content_type, kept, whole: Some((length, sha256)) }))
+    }
+}
+
+/// Whatever ends the reading of an instance in its middle: the client may believe that it was sent.
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.not_stored();
     }
 }

@@ -78,6 +78,11 @@ impl Records {
         self.all.iter().filter(|record| record.outcome.as_ref().is_some_and(Outcome::is_stored)).count()
     }
 
+    /// Whether it is known what became of an instance.
+    pub(super) fn is_known(&self, index: usize) -> bool {
+        self.all.get(index).is_some_and(|record| record.outcome.is_some())
+    }
+
     /// Of how many it is known what became of them.
     pub(super) fn known(&self) -> usize {
         self.all.iter().filter(|record| record.outcome.is_some()).count()

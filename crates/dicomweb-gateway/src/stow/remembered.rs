@@ -114,18 +114,16 @@ impl Remembered {
     pub(crate) fn not_stored(&self, account: &str, names: impl IntoIterator<Item = Arc<Name>>) {
         let mut missing = locked(&self.missing);
         for name in names {
-            let study = match missing
-                .iter_mut()
-                .rposition(|study| study.account == account && study.uid == name.study)
+            let known = missing.iter().rposition(|study| study.account == account && study.uid == name.study);
+            let position = known.unwrap_or_else(|| {
+                let (account, uid) = (account.to_owned(), name.study.clone());
+                missing.push_back(Study { account, uid, instances: BTreeMap::new() });
+                missing.len() - 1
+            });
+            // Of a study that lacks so many it is enough to know these.
+            if let Some(study) =
+                missing.get_mut(position).filter(|study| study.instances.len() < MOST_MISSING)
             {
-                Some(position) => missing.get_mut(position),
-                None => {
-                    let (account, uid) = (account.to_owned(), name.study.clone());
-                    missing.push_back(Study { account, uid, instances: BTreeMap::new() });
-                    missing.back_mut()
-                }
-            };
-            if let Some(study) = study {
                 study.instances.insert(name.instance.clone(), name);
             }
         }

@@ -112,3 +112,81 @@ fn number(item: &Value, tag: &str) -> Option<u16> {
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
     u16::try_from(number).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{memory::Memory, multipart, stow::instance::Kept};
+
+    fn uid(text: &str) -> Uid {
+        Uid::parse(text.as_bytes()).unwrap()
+    }
+
+    fn held(instance: Option<&str>) -> Held {
+        let name =
+            |instance| Name { class: uid("1"), instance: uid(instance), study: uid("2"), series: uid("3") };
+        Held {
+            index: 0,
+            name: instance.map(|instance| Arc::new(name(instance))),
+            content_type: multipart::DICOM,
+            kept: Kept::Memory(Vec::new(), Memory::new(1).share()),
+            whole: None,
+        }
+    }
+
+    /// What the answer says of instances that were sent together.
+    fn check(answer: &str, sent: &[Option<&str>], expected: &[Option<Outcome>]) {
+        let sent: Vec<Held> = sent.iter().map(|instance| held(*instance)).collect();
+        let items = items(answer.as_bytes()).unwrap_or_default();
+        assert_eq!(outcomes(sent.iter(), &items), expected, "{answer}");
+    }
+
+    fn failed(reason: u16, detail: &str) -> Outcome {
+        Outcome::Failed { reason, detail: detail.to_owned() }
+    }
+
+    #[test]
+    fn each_instance_is_found_by_its_name() {
+        let answer = r#"{
+            "00081199": { "vr": "SQ", "Value": [
+                { "00081150": { "vr": "UI", "Value": ["1"] }, "00081155": { "vr": "UI", "Value": ["2.1"] } },
+                { "00081155": { "vr": "UI", "Value": ["2.2"] }, "00081196": { "vr": "US", "Value": [45056] } },
+                { "00081155": { "vr": "UI", "Value": ["2.5"] } }, { "00081155": { "vr": "UI", "Value": ["2.5"] } } ] },
+            "00081198": { "vr": "SQ", "Value": [
+                { "00081155": { "vr": "UI", "Value": ["2.3"] }, "00081197": { "vr": "US", "Value": ["290"] },
+                  "00091097": { "vr": "LT", "Value": ["why"] } } ] } }"#;
+        let warned = Some(Outcome::Stored { warning: Some(45056), name: None });
+        check(
+            answer,
+            &[Some("2.3"), Some("2.1"), Some("2.4"), Some("2.2"), Some("2.5"), None],
+            &[Some(failed(290, "why")), Some(Outcome::STORED), None, warned, None, None],
+        );
+    }
+
+    #[test]
+    fn one_alone_is_meant_unless_another_is_named() {
+        let nameless = r#"{"00081198":{"vr":"SQ","Value":[{"00081197":{"vr":"US","Value":[272]}}]}}"#;
+        check(nameless, &[None], &[Some(failed(272, ""))]);
+        check(nameless, &[Some("2.1")], &[Some(failed(272, ""))]);
+        check(nameless, &[Some("2.1"), Some("2.2")], &[None, None]);
+        let other = r#"{"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["2.9"]}}]}}"#;
+        check(other, &[Some("2.1")], &[None]);
+    }
+
+    #[test]
+    fn what_the_store_calls_a_nameless_instance_is_learnt() {
+        let answer = r#"{"00081199":{"vr":"SQ","Value":[{"00081150":{"Value":["1"]},"00081155":{"Value":["2.1"]},
+            "00081190":{"Value":["https://x/dicomWeb/studies/2/series/3/instances/2.1"]}}]}}"#;
+        let name = Name { class: uid("1"), instance: uid("2.1"), study: uid("2"), series: uid("3") };
+        check(answer, &[None], &[Some(Outcome::Stored { warning: None, name: Some(Arc::new(name)) })]);
+    }
+
+    #[test]
+    fn what_is_no_answer_says_nothing() {
+        for answer in ["", "<html>", "[]", "{}", r#"{"00081199":7}"#, r#"{"00081199":{"Value":[7,{}]}}"#] {
+            check(answer, &[Some("2.1"), Some("2.2")], &[None, None]);
+        }
+    }
+}

@@ -117,7 +117,7 @@ impl Writer {
     }
 
     /// All of it is written.
-    pub(crate) async fn finish(mut self) {
+    pub(crate) async fn finish(&mut self) {
         self.flush().await;
         match self.direct.take() {
             // Nobody who listens has given it up.
@@ -155,7 +155,7 @@ impl Writer {
         let offset = self.spool.progress.borrow().written;
         let to_write = bytes.clone();
         let written = tokio::task::spawn_blocking(move || file.write_all_at(&to_write, offset)).await;
-        match written.map_err(io::Error::other).flatten() {
+        match written.map_err(io::Error::other).and_then(|done| done) {
             Ok(()) => {
                 self.spool.progress.send_modify(|progress| progress.written += bytes.len() as u64);
                 Ok(())

@@ -33,7 +33,7 @@ pub(crate) struct Stage {
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Stage {
@@ -71,7 +71,7 @@ impl Stage {
         };
         let client = http.long_lived_client(HttpVersion::One).unwrap();
         let mut settings = Settings::new(http.clone());
-        settings.spool_folder = folder.path().to_owned();
+        folder.path().clone_into(&mut settings.spool_folder);
         change(&mut settings);
 
         let world: Arc<dyn World> = Arc::new(Outside::new(http));
@@ -117,7 +117,7 @@ impl Stage {
             client,
             stop: Some(stop),
             thread: Some(thread),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -133,7 +133,7 @@ impl Stage {
 
     /// Where temporary files are made.
     pub(crate) fn folder(&self) -> &std::path::Path {
-        self._folder.path()
+        self.folder.path()
     }
 
     /// Lets the gateway end what is under way, and waits until it has.

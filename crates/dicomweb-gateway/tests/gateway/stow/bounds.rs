@@ -91,7 +91,7 @@ fn many_uploads_at_once_stay_within_the_memory_and_all_arrive() {
 }
 
 /// A connection over which an upload has begun, chunk by chunk.
-fn begun(stage: &Stage, body: &[u8]) -> TcpStream {
+pub(super) fn begun(stage: &Stage, body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
     write!(
         stream,
@@ -109,7 +109,7 @@ fn begun(stage: &Stage, body: &[u8]) -> TcpStream {
 #[test]
 fn of_a_client_that_vanishes_nothing_is_left() {
     // In memory, on disk, and without disk.
-    for (spool_over, folder) in [(64 << 20, None), (1 << 20, None), (1 << 20, Some("/nonexistent"))] {
+    for (spool_over, folder) in [(64 << 20, None), (200_000, None), (200_000, Some("/nonexistent"))] {
         let stage = staged(OnConflict::Fail, |settings| {
             settings.spool_over = spool_over;
             if let Some(folder) = folder {
@@ -117,9 +117,9 @@ fn of_a_client_that_vanishes_nothing_is_left() {
             }
         });
         stage.emulator.faults().add(Fault::hang(Route::Stow).until_cleared());
-        let study = ct(1, 6, 3 << 20);
+        let study = ct(1, 6, 700_000);
         let mut body = multipart(&files(&study));
-        body.truncate(body.len() - (1 << 20));
+        body.truncate(body.len() - 100_000);
         let stream = begun(&stage, &body);
         until("something is being sent", || !seen(&stage, Route::Stow).is_empty());
         assert_eq!(stage.gateway.transfers_under_way(), 1);

@@ -3,7 +3,7 @@
 use dicomweb_gateway::OnConflict;
 use google_emulator::{Emulator, Fault, Keep, Route};
 
-use super::*;
+use super::{bounds::begun, *};
 
 /// A stage whose far store has the study already, by another way than through the gateway.
 fn filled(on_conflict: OnConflict, version: &str, study: &Study) -> Stage {
@@ -55,7 +55,7 @@ fn overwrite_replaces_what_differs() {
             let study = ct(1, 3, 3000);
             let emulator = Emulator::builder().keep(Keep::Memory).start().unwrap();
             let stage = Stage::with_version(emulator, version, OnConflict::Overwrite, |settings| {
-                settings.spool_over = spool_over
+                settings.spool_over = spool_over;
             });
             assert_eq!(upload(&stage, &files(&study)).0, 200);
             stage.emulator.clear_requests();
@@ -78,9 +78,9 @@ fn overwrite_waits_while_google_deletes() {
     let stage = filled(OnConflict::Overwrite, "v1", &study);
     let other = different(&study.instances[0].bytes);
     let being_deleted = |uid: &str| {
-        Fault::refuse_instance(uid, "the instance is being deleted, and its UIDs cannot be used").times(2)
+        Fault::refuse_instance(uid, "the instance is being deleted, and its UIDs cannot be used").times(3)
     };
-    // The first attempt meets the stored instance; the two after the deletion are refused.
+    // Each counts every time that the instance comes, and the first one speaks. The first attempt meets the stored instance; the two after the deletion are refused.
     stage
         .emulator
         .faults()
@@ -97,7 +97,7 @@ fn overwrite_puts_the_old_one_back_where_the_new_one_is_refused() {
     let stage = filled(OnConflict::Overwrite, "v1", &study);
     let uid = study.instances[0].uid.as_str();
     stage.emulator.faults().add(Fault::refuse_instance(uid, "it already exists").times(1));
-    stage.emulator.faults().add(Fault::refuse_instance(uid, "no more room").times(1));
+    stage.emulator.faults().add(Fault::refuse_instance(uid, "no more room").times(2));
     let (status, answer) = upload(&stage, &[&different(&study.instances[0].bytes)]);
     assert_eq!(status, 409);
     assert_eq!(answer["00081198"]["Value"][0]["00091097"]["Value"][0], "no more room");
@@ -112,7 +112,7 @@ fn overwrite_leaves_the_old_one_in_a_file_where_neither_can_be_stored() {
     let stage = filled(OnConflict::Overwrite, "v1", &study);
     let uid = study.instances[0].uid.as_str();
     stage.emulator.faults().add(Fault::refuse_instance(uid, "it already exists").times(1));
-    stage.emulator.faults().add(Fault::refuse_instance(uid, "no more room").times(2));
+    stage.emulator.faults().add(Fault::refuse_instance(uid, "no more room").times(3));
     assert_eq!(upload(&stage, &[&different(&study.instances[0].bytes)]).0, 409);
     assert_holds(&stage, &[]);
     let kept: Vec<_> = std::fs::read_dir(stage.folder())
@@ -129,7 +129,7 @@ fn overwrite_deletes_nothing_it_could_not_keep() {
     let study = ct(1, 1, 3000);
     let emulator = Emulator::builder().keep(Keep::Memory).start().unwrap();
     let stage = Stage::with(emulator, OnConflict::Overwrite, |settings| {
-        settings.spool_folder = "/nonexistent".into()
+        settings.spool_folder = "/nonexistent".into();
     });
     assert_eq!(upload(&stage, &files(&study)).0, 200);
     let (status, answer) = upload(&stage, &[&different(&study.instances[0].bytes)]);
@@ -137,4 +137,32 @@ fn overwrite_deletes_nothing_it_could_not_keep() {
     assert_eq!(answer["00081198"]["Value"][0]["00081197"]["Value"][0], 0xA700);
     assert_eq!(seen(&stage, Route::Delete).len(), 0);
     assert_holds(&stage, &files(&study));
+}
+
+#[test]
+fn overwriting_outlives_the_client_and_is_waited_for() {
+    let study = ct(1, 1, 3000);
+    let mut stage = filled(OnConflict::Overwrite, "v1", &study);
+    let other = different(&study.instances[0].bytes);
+    // The client has gone before the new one is stored: the far store is down until then.
+    stage
+        .emulator
+        .faults()
+        .add(Fault::refuse_instance(&study.instances[0].uid, "it already exists").times(1));
+    let stream = begun(&stage, &multipart(&[&other]));
+    until("the old one is fetched", || {
+        !seen(&stage, Route::Wado).is_empty() || !seen(&stage, Route::Delete).is_empty()
+    });
+    stage.emulator.faults().add(Fault::answer(Route::Stow, 503, "").until_cleared());
+    until("the old one is deleted", || !seen(&stage, Route::Delete).is_empty());
+    let before = seen(&stage, Route::Stow).len();
+    drop(stream);
+    until("the client is forgotten", || stage.gateway.transfers_under_way() == 0);
+    until("it is tried again", || seen(&stage, Route::Stow).len() > before + 1);
+    stage.emulator.faults().clear();
+    stage.stop();
+    // The new one, or the old one again if the client was quicker than the deletion.
+    assert_eq!(stage.emulator.instances().len(), 1);
+    assert_holds(&stage, &[&other]);
+    assert_nothing_left(&stage);
 }

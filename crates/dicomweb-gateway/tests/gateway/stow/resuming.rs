@@ -1,12 +1,9 @@
 //! Uploads that are begun again.
 
-use std::{io::Write as _, net::TcpStream};
-
 use dicomweb_gateway::Stage as Ended;
 use google_emulator::{Fault, Route};
 
-use super::*;
-use crate::stage::SECRET;
+use super::{bounds::begun, *};
 
 fn bytes_sent(stage: &Stage) -> u64 {
     seen(stage, Route::Stow).iter().map(|request| request.body_bytes).sum()
@@ -94,21 +91,12 @@ fn large_instances_are_not_sent_again_either() {
     assert_nothing_left(&stage);
 }
 
-/// An upload of which the client vanishes after these files, none of which is stored.
+/// An upload of which the client vanishes in the last of these files; none of them is stored.
 fn broken_off(stage: &Stage, files: &[&[u8]]) {
     stage.emulator.faults().add(Fault::hang(Route::Stow).until_cleared());
     let mut body = multipart(files);
-    body.truncate(body.len() - 2);
-    let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
-    let head = format!(
-        "POST /my%20store/studies HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\nContent-Type: {}\r\n\
-         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n",
-        content_type(),
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(&body).unwrap();
-    stream.write_all(b"\r\n").unwrap();
+    body.truncate(body.len() - 200_000);
+    let stream = begun(stage, &body);
     until("it is being sent", || !seen(stage, Route::Stow).is_empty());
     drop(stream);
     assert_nothing_left(stage);
@@ -120,7 +108,7 @@ fn broken_off(stage: &Stage, files: &[&[u8]]) {
 #[test]
 fn the_rest_of_a_study_is_no_success_while_its_beginning_is_missing() {
     let stage = stage();
-    let study = ct(1, 10, 400_000);
+    let study = ct(1, 10, 700_000);
     let (beginning, rest) = (&files(&study)[..6], &files(&study)[6..]);
     broken_off(&stage, beginning);
     // What the DICOMweb plugin does with a job that is resubmitted.
@@ -147,9 +135,29 @@ fn the_rest_of_a_study_is_no_success_while_its_beginning_is_missing() {
 }
 
 #[test]
+fn what_a_refused_client_sends_after_its_answer_is_missing_as_well() {
+    let stage = stage();
+    let study = ct(1, 30, 1 << 20);
+    stage.emulator.faults().add(Fault::answer(Route::Stow, 403, "{}").until_cleared());
+    let mut stream = begun(&stage, &multipart(&files(&study)[..10]));
+    let mut answer = [0; 12];
+    std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 403");
+    drop(stream);
+    assert_nothing_left(&stage);
+    stage.emulator.faults().clear();
+    // What has arrived is still read for a moment.
+    until("all ten are missing", || {
+        let (status, answer) = upload(&stage, &files(&study)[10..]);
+        assert_eq!((status, stored(&answer).len()), (409, 20));
+        failed(&answer).len() == 10
+    });
+}
+
+#[test]
 fn what_came_by_another_way_is_missing_no_longer() {
     let stage = stage();
-    let study = ct(1, 4, 400_000);
+    let study = ct(1, 4, 700_000);
     let (beginning, rest) = (&files(&study)[..3], &files(&study)[3..]);
     broken_off(&stage, beginning);
     let token = stage.emulator.mint_token(google_emulator::CLOUD_PLATFORM, Duration::from_secs(60)).unwrap();
@@ -166,7 +174,7 @@ fn what_came_by_another_way_is_missing_no_longer() {
 fn while_the_store_cannot_be_asked_they_count_as_missing() {
     let stage =
         staged(OnConflict::Fail, |settings| settings.patience_of_requests = Duration::from_millis(10));
-    let study = ct(1, 4, 400_000);
+    let study = ct(1, 4, 700_000);
     let (beginning, rest) = (&files(&study)[..3], &files(&study)[3..]);
     broken_off(&stage, beginning);
     stage.emulator.faults().add(Fault::answer(Route::Qido, 503, "").until_cleared());

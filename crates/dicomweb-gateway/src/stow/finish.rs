@@ -1,0 +1,135 @@
+//! The end of an upload: what is still missing, what is answered, and what is told.
+
+use std::sync::Arc;
+
+use google_credentials::{Failure, FailureKind};
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::{
+    answer,
+    instance::Outcome,
+    send::Way,
+    upload::{End, Upload},
+};
+use crate::{
+    accept::AnswerFormat,
+    body::{self, ResponseBody},
+    refusal::Refusal,
+    transfers::Stage,
+};
+
+impl Upload<'_> {
+    /// The answer, and how the transfer ended; no stage where the client went away.
+    pub(super) async fn finish(
+        &mut self,
+        end: End,
+        format: AnswerFormat,
+    ) -> (Response<ResponseBody>, Option<Stage>) {
+        let Way { shared, store, study, .. } = self.way;
+        let what = study.map_or("POST studies", |_| "POST studies/{study}");
+        let refusal = match end {
+            End::Gone => return (Response::new(body::empty()), None),
+            End::Refused(refusal) => Some(*refusal),
+            End::Known if self.records.len() == 0 => Some(Refusal::own(
+                StatusCode::BAD_REQUEST,
+                "the upload carries no instance",
+                "send the study again as a whole, with a new job: one that is resubmitted sends only what it had not read before",
+            )),
+            End::Known => None,
+        };
+        if let Some(refusal) = refusal {
+            shared.troubles.tell(store, what, &refusal);
+            let unknown = self.records.len() - self.records.known();
+            self.transfer.failed(unknown as u64, &refusal.in_words());
+            if self.records.stored() == 0 {
+                return (refusal.into_response(), Some(Stage::Failed));
+            }
+            let items = self.records.items(&format!("not sent: {}", refusal.failure().cause));
+            self.log();
+            return (self.merged(format, &items), Some(Stage::Failed));
+        }
+        let mut items = self.records.items("");
+        if self.records.is_all_stored() {
+            shared.troubles.mended(store);
+            items.extend(self.still_missing().await);
+        } else {
+            let words = self.transfer.report().failures.join("; ");
+            let remedy = "correct what is refused where it comes from, or send the study again if it was not the instances' fault";
+            tracing::error!(
+                "{}: {} of {} instances of an upload could not be stored: {}",
+                store.title(),
+                self.records.len() - self.records.stored(),
+                self.records.len(),
+                Failure::new(FailureKind::NeedsPerson, words, remedy)
+            );
+        }
+        self.log();
+        let stage =
+            if items.iter().all(|item| item.outcome.is_stored()) { Stage::Succeeded } else { Stage::Failed };
+        (self.merged(format, &items), Some(stage))
+    }
+
+    /// Instances of the same studies that earlier uploads have read and not stored, and that the store still lacks.
+    async fn still_missing(&mut self) -> Vec<answer::Item> {
+        let Way { shared, store, .. } = self.way;
+        let stored = self.records.names();
+        let mut items = Vec::new();
+        for study in self.records.studies() {
+            let mut missing = shared.remembered.missing(&store.name, &study);
+            missing.retain(|name| !stored.contains(name));
+            if missing.is_empty() {
+                continue;
+            }
+            let listed = self.listing(&study).await;
+            let (found, missing): (Vec<_>, Vec<_>) = missing
+                .into_iter()
+                .partition(|name| listed.is_some_and(|listed| listed.contains(&name.instance)));
+            shared.remembered.found(&store.name, found.iter().map(Arc::as_ref));
+            items.extend(missing.into_iter().map(|name| answer::Item {
+                name: Some(name),
+                outcome: Outcome::failed(
+                    "an earlier upload of this study ended before this instance was stored; send the study again as a whole",
+                ),
+            }));
+        }
+        if !items.is_empty() {
+            let words = "instances that an earlier upload of the study has read are not in the store";
+            self.transfer.failed(items.len() as u64, words);
+            tracing::error!(
+                "{}: everything of this upload is stored, but {} {words}; send the study again as a whole, with a new job: one \
+                 that is resubmitted sends only what it had not read before",
+                store.title(),
+                items.len()
+            );
+        }
+        items
+    }
+
+    fn merged(&self, format: AnswerFormat, items: &[answer::Item]) -> Response<ResponseBody> {
+        let root = self.way.store.url(None, "");
+        let merged = answer::merged(format, &root, self.way.study, items);
+        let mut response = Response::new(body::whole(merged.body));
+        *response.status_mut() = merged.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(merged.content_type));
+        response
+    }
+
+    fn log(&self) {
+        let seconds =
+            self.way.shared.world.now().duration_since(self.began).unwrap_or_default().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "it is told with one decimal")]
+        let megabytes = self.records.bytes as f64 / 1e6;
+        let (all, stored) = (self.records.len(), self.records.stored());
+        tracing::info!(
+            "{}: uploaded {all} instances, {megabytes:.1} MB, in {seconds:.1} s ({:.0} MB/s) with {} batches, at most {} at once, \
+             {} sent again; {} of them were in the store already, {} failed",
+            self.way.store.title(),
+            megabytes / seconds.max(0.001),
+            self.requests,
+            self.most_at_once,
+            self.transfer.report().retries,
+            self.records.present,
+            all - stored
+        );
+    }
+}

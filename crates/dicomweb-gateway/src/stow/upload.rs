@@ -1,0 +1,287 @@
+//! An upload under way: what is read, what is sent, and when.
+
+use std::{
+    collections::{HashMap, HashSet},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use http::StatusCode;
+
+use super::{
+    gather::Gatherer,
+    instance::{Held, Kept, Outcome},
+    intake::{Arrival, Broken, Intake},
+    listing,
+    parallelism::Parallelism,
+    records::Records,
+    send::{self, Sent, Way},
+};
+use crate::{client_gone::ClientGone, dicom_identity::Uid, refusal::Refusal, transfers::Transfer};
+
+/// Batches that are read ahead of those under way: the next one, and one that waits for a twin.
+const READ_AHEAD: usize = 2;
+/// Instances that are wholly on disk and not yet at the store: more connections would not be faster, and disk is scarce.
+const SPOOLED: usize = 4;
+/// A client that is answered before it has sent everything is listened to for so long, so that it comes to reading.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// An upload under way.
+pub(super) struct Upload<'a> {
+    pub(super) way: Way<'a>,
+    pub(super) transfer: &'a Transfer,
+    pub(super) began: SystemTime,
+    pub(super) records: Records,
+    /// Which instances each study has in the store, where that was asked; `None` where it could not be found out.
+    listings: HashMap<Uid, Option<HashSet<Uid>>>,
+    under_way: HashSet<Uid>,
+    /// The numbers of the instances that are wholly on disk and of which it is not known what becomes of them.
+    spooled: HashSet<usize>,
+    parallelism: Parallelism,
+    pub(super) requests: usize,
+    pub(super) most_at_once: usize,
+}
+
+/// How the reading of an upload ended.
+pub(super) enum End {
+    /// It was read, and of everything it is known what became of it.
+    Known,
+    /// It is not worth going on.
+    Refused(Box<Refusal>),
+    /// The client went away.
+    Gone,
+}
+
+/// An intake that is reading, and gives itself back.
+type Reading = Pin<Box<dyn Future<Output = (Intake, Result<Arrival, Broken>)> + Send>>;
+
+impl<'a> Upload<'a> {
+    pub(super) fn new(way: Way<'a>, transfer: &'a Transfer) -> Self {
+        let now = way.shared.world.now();
+        Self {
+            way,
+            transfer,
+            began: now,
+            records: Records::new(way.shared, &way.store.name),
+            listings: HashMap::new(),
+            under_way: HashSet::new(),
+            spooled: HashSet::new(),
+            parallelism: Parallelism::new(now),
+            requests: 0,
+            most_at_once: 0,
+        }
+    }
+
+    /// Reads and sends, until everything is sent or it is not worth going on. Whatever is still under way then is cancelled.
+    pub(super) async fn run(&mut self, intake: Intake, mut client: Option<ClientGone>) -> End {
+        let mut gatherer = Gatherer::default();
+        let mut sending = FuturesUnordered::new();
+        let (mut idle, mut reading) = (Some(intake), None::<Reading>);
+        let (mut is_full, mut is_read) = (false, false);
+        let end = loop {
+            if is_full || is_read {
+                gatherer.flush();
+            }
+            if self.way.complaints.swap(0, Ordering::Relaxed) > 0 {
+                self.parallelism.complained(self.way.shared.world.now());
+            }
+            while sending.len() < self.parallelism.limit()
+                && let Some(batch) = gatherer.take(&self.under_way)
+            {
+                let names =
+                    batch.instances.iter().filter_map(|held| Some(held.name.as_ref()?.instance.clone()));
+                self.under_way.extend(names);
+                sending.push(send::send(self.way, batch));
+                self.requests += 1;
+                self.most_at_once = self.most_at_once.max(sending.len());
+            }
+            if is_read && sending.is_empty() {
+                break End::Known;
+            }
+            if let Some(mut intake) = idle.take() {
+                if is_full && sending.is_empty() {
+                    // Nothing of this upload will give memory back, and those of others may wait for it as well.
+                    intake.spill().await;
+                    is_full = false;
+                }
+                if is_full || is_read || gatherer.ready() >= READ_AHEAD || self.spooled.len() >= SPOOLED {
+                    idle = Some(intake);
+                } else {
+                    reading = Some(Box::pin(async move {
+                        let arrival = intake.next().await;
+                        (intake, arrival)
+                    }));
+                }
+            }
+            tokio::select! {
+                Some(sent) = sending.next() => {
+                    let under_way = sending.len() + 1;
+                    if let Some(refusal) = self.settle(sent, under_way) {
+                        break End::Refused(Box::new(refusal));
+                    }
+                }
+                (intake, arrival) = read(&mut reading) => {
+                    reading = None;
+                    idle = Some(intake);
+                    match arrival {
+                        Ok(Arrival::Instance(held)) => {
+                            self.read(&held);
+                            if self.is_present(&held).await {
+                                self.present(held.index);
+                            } else {
+                                if matches!(held.kept, Kept::Spool(_)) {
+                                    self.spooled.insert(held.index);
+                                }
+                                gatherer.push(held);
+                            }
+                        }
+                        Ok(Arrival::Beginning(held)) => {
+                            self.read(&held);
+                            gatherer.push(held);
+                        }
+                        Ok(Arrival::Whole(index, length, digest)) => {
+                            if !self.records.is_known(index) {
+                                self.spooled.insert(index);
+                            }
+                            self.records.whole(index, length, digest);
+                        }
+                        Ok(Arrival::Full) => is_full = true,
+                        Ok(Arrival::End) => {
+                            is_read = true;
+                            self.transfer.has_instances(self.records.len() as u64);
+                            self.transfer.has_bytes(self.records.bytes);
+                        }
+                        Err(Broken::Gone(error)) => {
+                            tracing::info!("{}: an upload was broken off by the client: {error}", self.way.store.title());
+                            break End::Gone;
+                        }
+                        Err(broken) => break End::Refused(Box::new(refusal_of(&broken))),
+                    }
+                }
+                () = room(&mut idle), if is_full => is_full = false,
+                () = gone(&mut client) => {
+                    tracing::info!("{}: a client went away in the middle of its upload", self.way.store.title());
+                    break End::Gone;
+                }
+            }
+        };
+        drop(sending);
+        drop(gatherer);
+        drop(tokio::spawn(tokio::time::timeout(DRAIN, drained(idle, reading))));
+        end
+    }
+
+    /// Books an instance that was read.
+    fn read(&mut self, held: &Held) {
+        self.records.read(held);
+        if let Some(name) = &held.name {
+            self.transfer.is_about(name.study.as_str(), None);
+        }
+    }
+
+    /// Books a batch that was sent; the refusal, if it is not worth going on.
+    fn settle(&mut self, sent: Sent, under_way: usize) -> Option<Refusal> {
+        for held in &sent.batch.instances {
+            self.spooled.remove(&held.index);
+            if let Some(name) = &held.name {
+                self.under_way.remove(&name.instance);
+            }
+        }
+        if sent.refusal.is_none() {
+            let bytes = sent.batch.instances.iter().map(|held| self.records.length(held.index)).sum();
+            self.parallelism.acknowledged(self.way.shared.world.now(), bytes, under_way);
+        }
+        for (index, outcome) in sent.outcomes {
+            match &outcome {
+                Outcome::Stored { .. } => self.transfer.done(self.records.length(index)),
+                Outcome::Failed { detail, .. } => self.transfer.failed(1, detail),
+            }
+            self.records.became(index, outcome);
+        }
+        sent.refusal
+    }
+
+    /// Whether the store has this very instance: it was stored through this gateway a short time ago, and is still listed.
+    async fn is_present(&mut self, held: &Held) -> bool {
+        let (Some(name), Some((_, digest))) = (&held.name, &held.whole) else { return false };
+        let Way { shared, store, .. } = self.way;
+        if !shared.remembered.was_stored(&store.name, name, digest, shared.world.now()) {
+            return false;
+        }
+        self.listing(&name.study).await.is_some_and(|listed| listed.contains(&name.instance))
+    }
+
+    /// The instances of a study that the store has, asked once; `None` where that could not be found out.
+    pub(super) async fn listing(&mut self, study: &Uid) -> Option<&HashSet<Uid>> {
+        let Way { shared, store, .. } = self.way;
+        if !self.listings.contains_key(study) {
+            let listed = listing::present(Arc::clone(shared), store.clone(), study.clone()).await;
+            if let Err(refusal) = &listed {
+                tracing::warn!(
+                    "{}: it could not be found out which instances of a study the store has, so none counts as stored: {}",
+                    store.title(),
+                    refusal.in_words()
+                );
+            }
+            self.listings.insert(study.clone(), listed.ok());
+        }
+        self.listings.get(study)?.as_ref()
+    }
+
+    /// Books an instance that was not sent, because the store has it.
+    fn present(&mut self, index: usize) {
+        self.transfer.present();
+        self.records.present += 1;
+        self.records.became(index, Outcome::STORED);
+    }
+}
+
+/// What an intake that is reading has read; never, if none is.
+async fn read(reading: &mut Option<Reading>) -> (Intake, Result<Arrival, Broken>) {
+    match reading {
+        Some(reading) => reading.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until an intake that is not reading has memory.
+async fn room(idle: &mut Option<Intake>) {
+    match idle {
+        Some(intake) => intake.room().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the client has gone.
+async fn gone(client: &mut Option<ClientGone>) {
+    match client {
+        Some(client) => client.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Listens to a client that is answered already, or has gone: which instances it believes to have sent.
+async fn drained(idle: Option<Intake>, reading: Option<Reading>) {
+    let intake = match (idle, reading) {
+        (Some(intake), _) => intake,
+        (None, Some(reading)) => {
+            let (intake, arrival) = reading.await;
+            if let Ok(Arrival::Instance(held) | Arrival::Beginning(held)) = arrival {
+                intake.goes_no_further(held.name);
+            }
+            intake
+        }
+        (None, None) => return,
+    };
+    intake.drain().await;
+}
+
+fn refusal_of(broken: &Broken) -> Refusal {
+    let (status, remedy) = match broken {
+        Broken::Silent(_) => (StatusCode::REQUEST_TIMEOUT, "send the study again"),
+        _ => (StatusCode::BAD_REQUEST, "send the instances as PS3.18 section 10.5 has it"),
+    };
+    Refusal::own(status, &broken.to_string(), remedy)
+}
