@@ -58,7 +58,7 @@ function accountCard(name, tell, hurry) {
   const facts = factList(factsAtAGlance);
   const more = factList(moreFacts);
   const report = checkReport();
-  const actions = actionButtons(name, tell, hurry);
+  const actions = actionButtons(name, tell, hurry, report.open);
   const details = element("details", {}, element("summary", {}, "Details", element("span", { class: "unseen" }, ` of ${name}`)), more.node, actions.option);
   const node = element(
     "article",
@@ -86,7 +86,8 @@ function accountCard(name, tell, hurry) {
   };
   const announce = (earlier, account) => {
     if (earlier && earlier.State !== account.State) tell(`${name}: ${stateInWords(account.State)}`);
-    const hasEnded = earlier?.Check?.State === "running" && account.Check?.State !== "running";
+    // One that took no time was never seen under way.
+    const hasEnded = earlier && account.Check?.Ended && JSON.stringify(earlier.Check) !== JSON.stringify(account.Check);
     if (hasEnded) tell(checkInWords(name, account.Check));
   };
   return { node, update, tick: facts.tick, linkTo: actions.linkTo };
@@ -145,7 +146,7 @@ function factsAtAGlance(account, passed) {
   if (account.State === "misconfigured") return [];
   const isHeld = account.DicomWebServer === "held";
   return [
-    ["Token", countdown(account.SecondsToExpiry, passed, account.Expiry)],
+    ["Token", account.CredentialKind === "none" ? "not needed" : countdown(account.SecondsToExpiry, passed, account.Expiry)],
     ["Next token", nextRefresh(account.SecondsToNextRefresh, passed)],
     ["Store", storeInWords(account.StoreUrl)],
     ["Transport", transportOf(account)],
@@ -186,7 +187,7 @@ function transportOf(account) {
 }
 
 function countdown(seconds, passed, at) {
-  if (seconds === null) return "";
+  if (seconds === null) return "none";
   const left = seconds - passed;
   return left > 0 ? `good for ${duration(left)}, until ${moment(at)}` : `over since ${moment(at)}`;
 }
@@ -197,14 +198,17 @@ function nextRefresh(seconds, passed) {
   return left > 0 ? `in ${duration(left)}` : "now";
 }
 
-function actionButtons(name, tell, hurry) {
+function actionButtons(name, tell, hurry, openReport) {
   const outcome = element("p", { class: "outcome", hidden: true });
   const write = element("input", { type: "checkbox" });
   const check = action("Check", "Checking …", name, () => rest.check(name, write.checked));
   const refresh = action("Refresh", "Refreshing …", name, () => rest.refresh(name));
   const client = element("a", { class: "button", href: "../../dicom-web/app/client/index.html" }, "Search and retrieve");
 
-  check.node.addEventListener("click", () => run(check, () => ""));
+  check.node.addEventListener("click", () => {
+    openReport();
+    run(check, () => "");
+  });
   refresh.node.addEventListener("click", () => run(refresh, (account) => `New token, good until ${moment(account.Expiry)}`));
 
   async function run(chosen, inWords) {

@@ -24,16 +24,27 @@ const OUTCOMES = {
 
 /** What the newest check has found. */
 export function checkReport() {
-  const title = element("h4");
+  const title = element("summary");
   const steps = element("ol", { class: "steps" });
-  const node = element("div", { class: "check", hidden: true }, title, steps);
+  const node = element("details", { class: "check", hidden: true }, title, steps);
+  let shown = null;
+  let isAwaited = false;
   const update = (check) => {
     node.hidden = !check;
     if (!check) return;
+    // What was well and was over before need not be seen.
+    if (check.Began !== shown) node.open = isAwaited || check.State !== "passed";
+    if (check.Began !== shown) isAwaited = false;
+    shown = check.Began;
     show(title, ...titleOf(check));
     show(steps, ...check.Steps.map(stepOf), check.State === "running" && nextStep());
   };
-  return { node, update };
+  /** Somebody here has begun one, and wants to see it. */
+  const open = () => {
+    isAwaited = true;
+    node.open = true;
+  };
+  return { node, update, open };
 }
 
 /** One sentence, for the ears. */

@@ -83,7 +83,7 @@ function plotOf(minutes, width) {
     "svg",
     { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `Throughput and failures: ${inWords(minutes)}` },
     ...[0, top / 2, top].flatMap((value) => rule(value, y(value), width)),
-    ...quarters(minutes, x, step),
+    ...quarters(minutes.at(-1)?.began, step),
     ...minutes.flatMap((minute, index) => bar(minute, x(index), step, y)),
   );
 }
@@ -95,11 +95,13 @@ function rule(value, y, width) {
   ];
 }
 
-/** The time under each full quarter of an hour. */
-function quarters(minutes, x, step) {
-  return minutes.flatMap(({ began }, index) => {
-    if (new Date(began).getMinutes() % 15 !== 0 || new Date(began).getSeconds() > 1) return [];
-    return [drawing("text", { x: x(index) + step / 2, y: HEIGHT - 6, "text-anchor": "middle" }, clock(began))];
+/** The time under each full quarter of an hour, also where nothing is known yet. */
+function quarters(newest, step) {
+  const minute = new Date(newest ?? Date.now()).setSeconds(0, 0);
+  return Array.from({ length: MINUTES + 1 }, (_, index) => new Date(minute - (MINUTES - index) * 60_000)).flatMap((time, index) => {
+    if (time.getMinutes() % 15 !== 0) return [];
+    const x = Math.min(LEFT + (index + 0.5) * step, LEFT + MINUTES * step);
+    return [drawing("text", { x, y: HEIGHT - 6, "text-anchor": "middle" }, clock(time))];
   });
 }
 

@@ -2,7 +2,7 @@
 import { element, keepParts, say, show } from "./element.js";
 import { icon } from "./icons.js";
 import { throughputPlot } from "./plot.js";
-import { bytes, duration, moment, number, rate } from "./words.js";
+import { bytes, duration, moment, number, plural, rate, shortDuration } from "./words.js";
 
 const KINDS = { store: "Upload", retrieve: "Retrieval" };
 const STATES = {
@@ -85,19 +85,25 @@ function runningTransfer(first) {
   return { node, update };
 }
 
-/** Without a value the bar moves to and fro: nobody knows how much there is. */
-function progress(bar, { InstancesTotal: total, InstancesDone: done, InstancesFailed: failed }) {
-  if (total) {
-    bar.max = total;
-    bar.value = Math.min(total, done + failed);
-  } else {
-    bar.removeAttribute("value");
-  }
+/** Without a value the bar shows that nobody knows how much there is. */
+function progress(bar, transfer) {
+  const share = shareDone(transfer);
+  bar.max = 100;
+  if (share === null) bar.removeAttribute("value");
+  else bar.value = Math.round(share * 100);
+}
+
+/** From 0 to 1. By instances, since those that the store has already take no bytes. */
+function shareDone({ InstancesTotal: instances, InstancesDone: done, InstancesFailed: failed, BytesTotal: bytes, BytesDone: bytesDone }) {
+  if (instances) return Math.min(1, (done + failed) / instances);
+  return bytes ? Math.min(1, bytesDone / bytes) : null;
 }
 
 function doneInWords(transfer) {
-  const of = transfer.InstancesTotal === null ? "" : ` of ${number(transfer.InstancesTotal)}`;
-  const parts = [`${number(transfer.InstancesDone)}${of} instances`, bytes(transfer.BytesDone)];
+  const { InstancesTotal: total, InstancesDone: done, BytesTotal: bytesTotal } = transfer;
+  const parts = [total === null ? plural(done, "instance") : `${number(done)} of ${plural(total, "instance")}`];
+  const isPart = bytesTotal !== null && bytesTotal > transfer.BytesDone;
+  parts.push(isPart ? `${bytes(transfer.BytesDone)} of ${bytes(bytesTotal)}` : bytes(transfer.BytesDone));
   if (transfer.InstancesPresent > 0) parts.push(`${number(transfer.InstancesPresent)} there already`);
   if (transfer.InstancesFailed > 0) parts.push(`${number(transfer.InstancesFailed)} failed`);
   return parts.join(" · ");
@@ -105,17 +111,11 @@ function doneInWords(transfer) {
 
 function paceInWords(transfer, bytesPerSecond) {
   const parts = [rate(bytesPerSecond)];
-  const left = timeLeft(transfer);
-  if (left !== null) parts.push(`about ${duration(left)} left`);
+  const share = shareDone(transfer);
+  if (share) parts.push(`about ${duration((transfer.Seconds * (1 - share)) / share)} left`);
   parts.push(`for ${duration(transfer.Seconds)} so far`);
   if (transfer.Retries > 0) parts.push(`${number(transfer.Retries)} sent again`);
   return parts.join(" · ");
-}
-
-/** By instances: how many bytes there will be is known to nobody before the end. */
-function timeLeft({ InstancesTotal: total, InstancesDone: done, InstancesFailed: failed, Seconds: seconds }) {
-  const passed = done + failed;
-  return total && passed > 0 ? ((total - passed) * seconds) / passed : null;
 }
 
 /** Bytes a second over the last seconds, of the counts that it is told one after the other. */
@@ -175,7 +175,7 @@ function endedTransfer(transfer) {
     { class: `transfer ended-${transfer.State}` },
     element("p", { class: "state" }, icon(sign), element("strong", {}, word), ` ${titleOf(transfer)}`, element("span", { class: "quiet" }, ` at ${moment(transfer.Ended)}`)),
     element("p", { class: "uid" }, subject(transfer)),
-    element("p", {}, `${doneInWords(transfer)} in ${duration(transfer.Seconds)} · ${rate(transfer.BytesPerSecond)}${pace}`),
+    element("p", {}, `${doneInWords(transfer)} · ${shortDuration(transfer.Seconds)} · ${rate(transfer.BytesPerSecond)}${pace}`),
     failureList(transfer),
     transfer.State === "failed" && transfer.Failures.length === 0 && element("p", { class: "quiet" }, "No reason is known."),
   );

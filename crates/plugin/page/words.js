@@ -11,8 +11,9 @@ export function duration(seconds) {
   return `${rest} s`;
 }
 
-/** How long a single step took: `12 ms`, `1.3 s`. */
+/** How long something short took: `12 ms`, `1.3 s`. */
 export function shortDuration(seconds) {
+  if (seconds < 0.001) return "< 1 ms";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   return seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
 }

@@ -8,6 +8,7 @@ mod showcase;
 use std::time::Duration;
 
 use google_emulator::{Fault, Route};
+use orthanc_testbed::Ct;
 use serde_json::{Value, json};
 
 use crate::stage::{Scene, Stage};
@@ -70,16 +71,22 @@ fn an_account_is_checked_and_refreshed() {
     assert_eq!(browser.text("#summary"), "1 OK");
 
     // A search that takes its time shows that steps come as they finish.
-    visit.stage.scene.emulator.faults().add(Fault::latency(Route::Qido, Duration::from_secs(2)));
+    visit
+        .stage
+        .scene
+        .emulator
+        .faults()
+        .add(Fault::latency(Route::Qido, Duration::from_secs(3)).until_cleared());
     browser.click(&button("hospital", 1));
     browser.wait_for_text(&card, "Checking …");
     browser.wait_for(
         "document.querySelectorAll('.step-ok').length > 2 && document.querySelector('.step-waiting')",
     );
     assert!(!browser.text(".steps").contains("DICOM store"));
+    visit.stage.scene.emulator.faults().clear();
     browser.wait_for_text(&card, "Check passed");
     assert!(browser.text(".steps").contains("DICOM store"));
-    browser.wait_for_text(".buttons button", "Check");
+    browser.wait_for("document.querySelector('.buttons button').getAttribute('aria-disabled') === 'false'");
     assert_eq!(browser.text("#announcements").matches("Check of hospital: passed").count(), 1);
 
     let before = visit.stage.token_requests().len();
@@ -97,7 +104,11 @@ fn an_account_is_checked_and_refreshed() {
 
 #[test]
 fn googles_words_are_never_html() {
-    let visit = Visit::of(Stage::ready("hospital"));
+    let scene = Scene::new();
+    let orthanc = scene.orthanc(&json!({"hospital": scene.service_account()}));
+    let stage = scene.start(orthanc.configuration(&json!({"GoogleCloudPlatform": {"Gateway": true}})));
+    stage.wait_until_ready("hospital");
+    let visit = Visit::of(stage);
     let (browser, faults) = (&visit.browser, visit.stage.scene.emulator.faults());
     let refusal = json!({"error": "invalid_grant", "error_description": HOSTILE}).to_string();
     faults.add(Fault::answer(Route::Token, 400, refusal).until_cleared());
@@ -116,6 +127,12 @@ fn googles_words_are_never_html() {
     browser.click(&button("hospital", 1));
     browser.wait_for_text(".check", "Check failed");
     assert!(browser.text(".step-failed").contains("<img src=x onerror="), "{}", browser.text(".steps"));
+    faults.clear();
+
+    let study = showcase::bring(&visit.stage, &Ct::default());
+    faults.add(Fault::refuse_instance(&study.instances[0].uid, HOSTILE));
+    assert_ne!(showcase::send(showcase::stow(&visit.stage, "hospital", &study)), 200);
+    browser.wait_for_text(".ended-failed .failures", "<img src=x onerror=");
     assert_eq!(browser.value("document.querySelectorAll('main img, main script').length"), 0);
     assert!(browser.value("document.title").as_str().unwrap().starts_with("Google Cloud Platform"));
     // The refresh was answered with 502, which the console tells.
@@ -165,6 +182,13 @@ fn below_a_prefix_and_from_orthanc_explorer() {
     let browser = Browser::start();
     browser.open(&format!("{}/app/explorer.html", proxy.url()));
     browser.click("#open-google-cloud-platform a");
+    browser.wait_for("location.pathname.endsWith('/google-cloud-platform/app/index.html')");
+    browser.wait_for_text(&card("hospital"), "OK");
+    browser.open(&format!("{}/app/explorer.html#plugins", proxy.url()));
+    let link = "[...document.querySelectorAll('#plugins li a')].find((a) => a.innerText.includes('google-cloud-platform'))";
+    browser.wait_for(link);
+    // It would open another tab.
+    browser.value(&format!("window.open = (uri) => {{ location.href = uri }}; {link}.click()"));
     browser.wait_for("location.pathname.endsWith('/google-cloud-platform/app/index.html')");
     browser.wait_for_text(&card("hospital"), "OK");
     // However the folder is written.
