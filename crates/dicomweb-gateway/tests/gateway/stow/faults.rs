@@ -125,3 +125,29 @@ fn an_outage_that_outlasts_the_patience_is_told_as_it_is() {
     assert_eq!((report.stage, report.instances_failed), (Ended::Failed, 3));
     assert_holds(&stage, &[]);
 }
+
+#[test]
+fn a_far_store_that_starts_anew_in_the_middle_costs_no_instance() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |port| Emulator::builder().data_dir(folder.path()).https_port(port).start().unwrap();
+    let emulator = start(0);
+    let port = emulator.https_url().rsplit(':').next().unwrap().parse().unwrap();
+    let mut stage = Stage::with(emulator, OnConflict::Fail, |_| {});
+    stage.emulator.faults().add(Fault::latency(Route::Stow, Duration::from_millis(300)).until_cleared());
+    let study = ct(1, 60, 1 << 20);
+    let request = post(&stage, "studies").body(multipart(&files(&study)));
+    let uploading = std::thread::spawn(move || {
+        block_on(async {
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        })
+    });
+    until("some of it is there", || !stage.emulator.instances().is_empty());
+    let another = Emulator::builder().start().unwrap();
+    std::mem::replace(&mut stage.emulator, another).stop();
+    stage.emulator = start(port);
+    let (status, answer) = uploading.join().unwrap();
+    assert_eq!(status, 200, "{answer}");
+    assert_holds(&stage, &files(&study));
+    assert!(last(&stage).retries > 0);
+}
