@@ -25,6 +25,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use bytes::Bytes;
 use google_credentials::World;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -48,6 +49,10 @@ use answer_body::AnswerBody;
 use ledger::{Key, Ledger};
 use output::Output;
 
+/// A retrieve may take one part in so many of the memory: 32 MiB is more than what a far store sends while Orthanc stores the
+/// 10 MB that it reads at once, and leaves room to other transfers where a client reads slowly.
+const SHARE_OF_MEMORY: usize = 4;
+
 /// A retrieve under way.
 struct Retrieval {
     shared: Arc<Shared>,
@@ -61,7 +66,7 @@ struct Retrieval {
     output: Output,
     ledger: Mutex<Ledger>,
     sizes: Sizes,
-    /// How much of the memory it may take, so that a client that reads slowly leaves some to others.
+    /// How much of the memory it may take.
     room: Memory,
 }
 
@@ -108,7 +113,7 @@ pub(crate) async fn answer(
         output: Output::new(writer, sender),
         ledger: Mutex::default(),
         sizes: Sizes::default(),
-        room: Memory::new(shared.settings.memory / 2),
+        room: Memory::new(shared.settings.memory / SHARE_OF_MEMORY),
     };
     let what = format!("{}: GET {}", store.title(), retrieval.path());
     let mut task = JoinSet::new();
@@ -156,6 +161,14 @@ impl Retrieval {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes with their share of the memory, if there is room for them.
+    fn sharing(&self, bytes: &Bytes) -> Option<Bytes> {
+        let (mut own, mut of_all) = (self.room.share(), self.shared.memory.share());
+        let has_room = self.room.try_grow(&mut own, bytes.len())
+            && self.shared.memory.try_grow(&mut of_all, bytes.len());
+        has_room.then(|| output::sharing(bytes.clone(), own, of_all))
     }
 
     /// An instance is written, of so many bytes.

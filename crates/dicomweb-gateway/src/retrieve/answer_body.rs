@@ -15,7 +15,7 @@ use crate::{body::Broken, refusal::Refusal};
 
 /// What is written to it, as it comes. Dropped, it ends all that is under way for it.
 pub(super) struct AnswerBody {
-    receiver: mpsc::Receiver<Message>,
+    receiver: mpsc::UnboundedReceiver<Message>,
     given: vec::IntoIter<Bytes>,
     is_over: bool,
     /// What is being retrieved, for the log.
@@ -24,7 +24,7 @@ pub(super) struct AnswerBody {
 }
 
 impl AnswerBody {
-    pub(super) fn new(what: String, receiver: mpsc::Receiver<Message>, task: JoinSet<()>) -> Self {
+    pub(super) fn new(what: String, receiver: mpsc::UnboundedReceiver<Message>, task: JoinSet<()>) -> Self {
         Self { receiver, given: Vec::new().into_iter(), is_over: false, what, _task: task }
     }
 

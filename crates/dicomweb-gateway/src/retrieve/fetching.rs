@@ -15,7 +15,11 @@ use super::{
     part::Part,
     plan, stream,
 };
-use crate::{dicom_identity::Uid, refusal::Refusal, transfers::Stage};
+use crate::{
+    dicom_identity::Uid,
+    refusal::Refusal,
+    transfers::{Report, Stage},
+};
 
 /// So many pages in a row may bring nothing new, because instances that are stored meanwhile push others to the next page.
 /// A server that repeats itself for longer would do so for ever.
@@ -27,32 +31,29 @@ pub(super) async fn fetch_all(retrieval: Retrieval) {
     let outcome = fetch(&retrieval, &mut counts).await;
     let now = retrieval.shared.world.now();
     let (listed, written) = retrieval.ledger().listed_and_written();
-    let what = format!("{}: GET {}", retrieval.store.title(), retrieval.path());
-    let Retrieval { shared, store, transfer, output, study, series, .. } = retrieval;
+    let what = format!("GET {}", retrieval.path());
+    let Retrieval { shared, store, transfer, output, .. } = retrieval;
     match outcome {
         Ok(()) => {
             let report = transfer.report();
             shared.troubles.mended(&store);
-            output
-                .end(move || {
-                    tracing::info!("{what}: {}", counts.in_words(&report, now));
-                    transfer.end(Stage::Succeeded, now);
-                })
-                .await;
+            let title = store.title();
+            output.end(move || {
+                tracing::info!("{title}: {what}: {}", counts.in_words(&report, now));
+                transfer.end(Stage::Succeeded, now);
+            });
         }
         Err(refusal) => {
             let words = refusal.in_words();
-            let path = series
-                .map_or(format!("studies/{study}"), |series| format!("studies/{study}/series/{series}"));
             let told = if written == 0 {
-                format!("GET {path}")
+                what
             } else {
-                format!("GET {path}, broken off after {written} of {listed} instances,")
+                format!("{what}, broken off after {written} of {listed} instances,")
             };
             shared.troubles.tell(&store, &told, &refusal);
             transfer.failed((listed - written) as u64, &words);
             transfer.end(Stage::Failed, now);
-            output.fail(refusal).await;
+            output.fail(refusal);
         }
     }
 }
@@ -65,7 +66,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn in_words(&self, report: &crate::transfers::Report, now: SystemTime) -> String {
+    fn in_words(&self, report: &Report, now: SystemTime) -> String {
         let seconds = now.duration_since(report.began).unwrap_or_default().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit")]
         let megabytes = report.bytes_done as f64 / 1e6;

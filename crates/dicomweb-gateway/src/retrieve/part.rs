@@ -4,10 +4,7 @@ use bytes::{Buf as _, Bytes};
 use http::{HeaderValue, StatusCode};
 use ring::digest::{Context, SHA256};
 
-use super::{
-    Retrieval,
-    output::{Turn, sharing},
-};
+use super::{Retrieval, output::Turn};
 use crate::refusal::Refusal;
 
 /// How much of an instance too large to be collected is collected nevertheless, in bytes, so that its connection is warm when
@@ -134,8 +131,7 @@ impl<'a> Part<'a> {
 
     /// Collects the bytes, or gives them back if there is no room.
     fn collect(&mut self, bytes: Bytes) -> Option<Bytes> {
-        let Retrieval { shared, room, .. } = self.retrieval;
-        let spool_over = shared.settings.spool_over;
+        let spool_over = self.retrieval.shared.settings.spool_over;
         let most = match self.length {
             Some(length) if length > spool_over as u64 => spool_over.min(READ_AHEAD),
             _ => spool_over,
@@ -143,13 +139,14 @@ impl<'a> Part<'a> {
         if self.collected + bytes.len() > most {
             return Some(bytes);
         }
-        let (mut own, mut of_all) = (room.share(), shared.memory.share());
-        if !room.try_grow(&mut own, bytes.len()) || !shared.memory.try_grow(&mut of_all, bytes.len()) {
-            return Some(bytes);
+        match self.retrieval.sharing(&bytes) {
+            None => Some(bytes),
+            Some(bytes) => {
+                self.collected += bytes.len();
+                self.pieces.push(bytes);
+                None
+            }
         }
-        self.collected += bytes.len();
-        self.pieces.push(sharing(bytes, own, of_all));
-        None
     }
 
     /// Waits for the turn and writes what was collected.
@@ -164,7 +161,7 @@ impl<'a> Part<'a> {
         let head = turn.head(&self.content_type, announced);
         let mut bytes = std::mem::take(&mut self.pieces);
         bytes.insert(0, head);
-        turn.write(bytes).await;
+        turn.write(bytes);
         self.open = Some(Open { turn, announced, written: self.collected as u64, digest, again: None });
         self.collected = 0;
     }
@@ -193,13 +190,10 @@ impl<'a> Part<'a> {
         if open.announced.is_some_and(|length| open.written > length) {
             return Err(Differs);
         }
-        // Counted as far as there is room; without it, no more is held than waits for the client.
-        let memory = &self.retrieval.shared.memory;
-        let mut share = memory.share();
-        if memory.try_grow(&mut share, bytes.len()) {
-            bytes = sharing(bytes, share, self.retrieval.room.share());
+        match self.retrieval.sharing(&bytes) {
+            Some(bytes) => open.turn.write(vec![bytes]),
+            None => open.turn.write_loose(bytes).await,
         }
-        open.turn.write(vec![bytes]).await;
         Ok(())
     }
 }
