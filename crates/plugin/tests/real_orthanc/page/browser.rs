@@ -157,14 +157,23 @@ impl Browser {
         self.wait_for(&format!("document.querySelector({selector})?.innerText.includes({text})"));
     }
 
-    /// Clicks at the middle of an element, as a hand does.
+    /// Clicks at the middle of an element, as a hand does: once it has come to rest there, and nothing covers it.
     pub(super) fn click(&self, selector: &str) {
-        let selector = json!(selector);
-        self.wait_for(&format!("document.querySelector({selector})?.getClientRects().length"));
-        let middle = self.value(&format!(
-            "(() => {{ const e = document.querySelector({selector}); e.scrollIntoView({{block: 'center'}}); \
-             const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
-        ));
+        let quoted = json!(selector);
+        let look = format!(
+            "(async () => {{ const e = document.querySelector({quoted}); e?.scrollIntoView({{block: 'center'}}); \
+             const at = () => {{ const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }}; \
+             const before = e && at(); await new Promise((later) => setTimeout(later, 150)); \
+             const rests = e?.isConnected && String(before) === String(at()); \
+             return rests && e.contains(document.elementFromPoint(...at())) ? at() : null; }})()"
+        );
+        let until = Instant::now() + SOON;
+        let middle = loop {
+            match self.try_value(&look) {
+                Ok(middle) if middle.is_array() => break middle,
+                _ => assert!(Instant::now() < until, "{selector} cannot be clicked"),
+            }
+        };
         for kind in ["mousePressed", "mouseReleased"] {
             let at = json!({"type": kind, "x": middle[0], "y": middle[1], "button": "left", "clickCount": 1});
             self.send("Input.dispatchMouseEvent", &at);
