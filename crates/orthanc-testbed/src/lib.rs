@@ -37,4 +37,4 @@ pub use error::Error;
 pub use orthanc::{Orthanc, Stopped};
 pub use release::Release;
 pub use secrets::{assert_no_secret, find_secret};
-pub use study::{Ct, Instance, Study};
+pub use study::{Ct, Instance, Study, Syntax};

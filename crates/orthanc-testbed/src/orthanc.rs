@@ -234,6 +234,26 @@ impl Orthanc {
         read().map_err(Error::io("list Orthanc's threads"))
     }
 
+    /// What Orthanc's open descriptors lead to, as the kernel names it: `/tmp/file (deleted)`, `socket:[4711]`.
+    ///
+    /// # Errors
+    /// Orthanc has ended.
+    pub fn descriptors(&self) -> Result<Vec<String>, Error> {
+        let read = || -> io::Result<Vec<String>> {
+            let mut targets = Vec::new();
+            for descriptor in fs::read_dir(format!("/proc/{}/fd", self.pid()))? {
+                match fs::read_link(descriptor?.path()) {
+                    Ok(target) => targets.push(target.to_string_lossy().into_owned()),
+                    // It may be closed while we look.
+                    Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(targets)
+        };
+        read().map_err(Error::io("list Orthanc's descriptors"))
+    }
+
     /// Sets Orthanc's wall clock ahead of the machine's by so many seconds; negative is behind. It steps at once.
     /// Without [`Builder::clock_of_its_own`], nothing happens.
     ///

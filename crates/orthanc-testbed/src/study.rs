@@ -1,6 +1,6 @@
 //! Generated CT studies: small or large, the same for the same seed, without a patient behind them.
 
-use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value, value::PixelFragmentSequence};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
@@ -48,8 +48,68 @@ pub struct Instance {
     pub uid: String,
     /// Series Instance UID.
     pub series_uid: String,
-    /// The file (DICOM PS3.10), in Explicit VR Little Endian.
+    /// The file (DICOM PS3.10), in Explicit VR Little Endian unless it was made with [`Instance::in_syntax`].
     pub bytes: Vec<u8>,
+}
+
+/// How a file is encoded (DICOM PS3.5, section 10 and annex A).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// Explicit VR Little Endian.
+    Explicit,
+    /// Implicit VR Little Endian.
+    Implicit,
+    /// JPEG Lossless, Non-Hierarchical, First-Order Prediction: pixel data encapsulated in two fragments.
+    Jpeg,
+}
+
+impl Syntax {
+    /// The Transfer Syntax UID.
+    pub fn uid(self) -> &'static str {
+        match self {
+            Self::Explicit => uids::EXPLICIT_VR_LITTLE_ENDIAN,
+            Self::Implicit => uids::IMPLICIT_VR_LITTLE_ENDIAN,
+            Self::Jpeg => uids::JPEG_LOSSLESS_SV1,
+        }
+    }
+}
+
+impl Instance {
+    /// The same instance in a transfer syntax. To one that is encapsulated its pixels are not really compressed: between
+    /// JPEG's first and last marker there are as many bytes as before, which only a decoder would find out.
+    ///
+    /// # Errors
+    /// [`Error::Dicom`] if it cannot be read or written.
+    pub fn in_syntax(&self, syntax: Syntax) -> Result<Self, Error> {
+        let file = dicom_object::from_reader(self.bytes.as_slice());
+        let mut object = file.map_err(|error| Error::Dicom(error.to_string()))?.into_inner();
+        if syntax == Syntax::Jpeg {
+            let pixels = object.element(tags::PIXEL_DATA).map_err(|error| Error::Dicom(error.to_string()))?;
+            let pixels = pixels.to_bytes().map_err(|error| Error::Dicom(error.to_string()))?;
+            let image = [&[0xFF, 0xD8], pixels.as_ref(), &[0xFF, 0xD9]].concat();
+            // Fragments have an even length (PS3.5, section A.4).
+            let fragments = image.chunks((image.len() / 2).next_multiple_of(2)).map(<[u8]>::to_vec);
+            let fragments = PixelFragmentSequence::new_fragments(fragments.collect::<Vec<_>>());
+            object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, fragments));
+        }
+        let bytes = written(object, &self.uid, syntax)?;
+        Ok(Self { uid: self.uid.clone(), series_uid: self.series_uid.clone(), bytes })
+    }
+}
+
+/// The file of a CT image.
+fn written(object: InMemDicomObject, instance_uid: &str, syntax: Syntax) -> Result<Vec<u8>, Error> {
+    let meta = FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid(uids::CT_IMAGE_STORAGE)
+        .media_storage_sop_instance_uid(instance_uid)
+        .transfer_syntax(syntax.uid());
+    let mut bytes = Vec::new();
+    object
+        .with_meta(meta)
+        .map_err(|error| Error::Dicom(error.to_string()))?
+        .write_all(&mut bytes)
+        .map_err(|error| Error::Dicom(error.to_string()))?;
+    Ok(bytes)
 }
 
 impl Study {
@@ -129,16 +189,7 @@ pub fn ct(ct: &Ct) -> Result<Study, Error> {
             let pixels = phantom(ct, series_number + instance_number, &mut dice);
             put(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into()));
 
-            let meta = FileMetaTableBuilder::new()
-                .media_storage_sop_class_uid(uids::CT_IMAGE_STORAGE)
-                .media_storage_sop_instance_uid(instance_uid.as_str())
-                .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-            let mut bytes = Vec::new();
-            object
-                .with_meta(meta)
-                .map_err(|error| Error::Dicom(error.to_string()))?
-                .write_all(&mut bytes)
-                .map_err(|error| Error::Dicom(error.to_string()))?;
+            let bytes = written(object, &instance_uid, Syntax::Explicit)?;
             instances.push(Instance { uid: instance_uid, series_uid: series_uid.clone(), bytes });
         }
     }
@@ -223,6 +274,30 @@ mod tests {
             assert_eq!(text(tags::SERIES_INSTANCE_UID), instance.series_uid);
             assert_eq!(text(tags::SOP_INSTANCE_UID), instance.uid);
             assert_eq!(object.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap().len(), 10 * 20 * 2);
+        }
+    }
+
+    #[test]
+    fn another_transfer_syntax_has_the_same_data_set() {
+        let study = ct(&Ct { seed: 5, series: 1, instances: 1, rows: 11, columns: 20 }).unwrap();
+        let instance = &study.instances[0];
+        assert_eq!(instance.in_syntax(Syntax::Explicit).unwrap(), *instance);
+        for syntax in [Syntax::Implicit, Syntax::Jpeg] {
+            let other = instance.in_syntax(syntax).unwrap();
+            assert_ne!(other.bytes, instance.bytes);
+            let object = dicom_object::from_reader(other.bytes.as_slice()).unwrap();
+            assert_eq!(object.meta().transfer_syntax(), syntax.uid());
+            let text = |tag| object.element(tag).unwrap().to_str().unwrap().into_owned();
+            assert_eq!(text(tags::SOP_INSTANCE_UID), instance.uid);
+            assert_eq!(text(tags::STUDY_INSTANCE_UID), study.uid);
+            let pixels = object.element(tags::PIXEL_DATA).unwrap();
+            match pixels.fragments() {
+                Some(fragments) => {
+                    assert_eq!(fragments.iter().map(Vec::len).sum::<usize>(), 4 + 11 * 20 * 2);
+                    assert!(fragments.iter().all(|fragment| fragment.len() % 2 == 0));
+                }
+                None => assert_eq!(pixels.to_bytes().unwrap().len(), 11 * 20 * 2),
+            }
         }
     }
 

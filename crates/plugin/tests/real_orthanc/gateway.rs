@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 
 use crate::stage::{Scene, Stage};
 
+mod faults;
+mod google;
+mod jobs;
+mod transfer;
 mod way;
 
 /// Orthanc with the account `g`, not yet started.

@@ -1,0 +1,165 @@
+//! What happens at Google in the middle of a transfer: tokens end, the service restarts, an instance is refused.
+
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use google_emulator::{EmptySearch, Emulator, Fault, Route, SeenRequest};
+
+use super::{
+    transfer::{Holdings, Study, assert_in_orthanc, assert_stored, empty, last, retrieve, stow},
+    *,
+};
+use crate::stage::lines_at;
+
+/// The credentials that were shown with these requests.
+fn shown(requests: &[SeenRequest]) -> BTreeSet<String> {
+    requests.iter().map(|request| request.header("authorization").unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn tokens_end_several_times_during_a_transfer() {
+    let scene = Scene::new();
+    scene.emulator.set_token_lifetime(Duration::from_secs(4));
+    let orthanc = orthanc(&scene);
+    let stage = scene.start(orthanc);
+    stage.wait_until_ready("g");
+    let study = Study::of_requests(1, 11);
+    let resources = study.put(&stage);
+    let before = Holdings::of(&stage);
+    let faults = stage.scene.emulator.faults();
+    let slow = |route| {
+        faults.clear();
+        faults.add(Fault::latency(route, Duration::from_secs(1)).until_cleared());
+        faults.add(Fault::answer(route, 503, "{}").times(14));
+    };
+    slow(Route::Stow);
+    stow(&stage, &resources).succeeds();
+    assert_stored(&stage, &study.instances);
+    let tokens = shown(&stage.requests(Route::Stow)).len();
+    assert!(tokens >= 3, "{tokens}");
+
+    empty(&stage.orthanc);
+    slow(Route::Wado);
+    retrieve(&stage, &[&study]).succeeds();
+    assert_in_orthanc(&stage.orthanc, &[&study]);
+    let tokens = shown(&stage.requests(Route::Wado)).len();
+    assert!(tokens >= 2, "{tokens}");
+    before.assert_nothing_left(&stage);
+    stage.stop();
+}
+
+#[test]
+fn tokens_are_revoked_in_the_middle() {
+    let stage = ready();
+    let study = Study::of_requests(1, 11);
+    let resources = study.put(&stage);
+    let before = Holdings::of(&stage);
+    let faults = stage.scene.emulator.faults();
+    faults.add(Fault::latency(Route::Stow, Duration::from_millis(500)).until_cleared());
+    let job = stow(&stage, &resources);
+    stage.wait_until("an upload under way", || !stage.requests(Route::Stow).is_empty());
+    stage.scene.emulator.revoke_tokens();
+    job.succeeds();
+    assert_stored(&stage, &study.instances);
+    let refused = |route| stage.requests(route).iter().filter(|seen| seen.status == Some(401)).count();
+    assert!(refused(Route::Stow) > 0);
+    // However many were refused, one token was asked for.
+    assert_eq!(stage.scene.emulator.tokens_issued().len(), 2);
+
+    empty(&stage.orthanc);
+    faults.clear();
+    faults.add(Fault::latency(Route::WadoInstance, Duration::from_millis(500)).until_cleared());
+    let job = retrieve(&stage, &[&study]);
+    stage.wait_until("a retrieval under way", || !stage.requests(Route::Wado).is_empty());
+    stage.scene.emulator.revoke_tokens();
+    job.succeeds();
+    assert_in_orthanc(&stage.orthanc, &[&study]);
+    before.assert_nothing_left(&stage);
+    let log = stage.stop();
+    assert_eq!(lines_at(&log, 'E'), [""; 0], "{log}");
+}
+
+/// An emulator in a folder that outlives it.
+fn lasting(folder: &std::path::Path) -> google_emulator::Builder {
+    Emulator::builder().empty_search(EmptySearch::EmptyArray).data_dir(folder)
+}
+
+/// Ends the emulator and starts it again on the same ports, with what it has kept.
+fn restart(stage: &mut Stage, folder: &std::path::Path) {
+    // In its place for a moment; with its keys, since making some takes seconds.
+    let other = tempfile::tempdir().unwrap();
+    for kept in ["identity.json", "federation.json"] {
+        fs::copy(folder.join(kept), other.path().join(kept)).unwrap();
+    }
+    let port = |url: &str| url.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    let emulator = &stage.scene.emulator;
+    let (http, https) = (port(emulator.http_url()), port(emulator.https_url()));
+    let placeholder = lasting(other.path()).start().unwrap();
+    std::mem::replace(&mut stage.scene.emulator, placeholder).stop();
+    stage.scene.emulator = lasting(folder).http_port(http).https_port(https).start().unwrap();
+}
+
+#[test]
+fn google_restarts_in_the_middle() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::of(lasting(folder.path()).start().unwrap());
+    let orthanc = orthanc(&scene);
+    let mut stage = scene.start(orthanc);
+    stage.wait_until_ready("g");
+    let study = Study::of_requests(1, 11);
+    let resources = study.put(&stage);
+    let before = Holdings::of(&stage);
+    for way in ["there", "back"] {
+        stage.scene.emulator.faults().add(Fault::hang(Route::Any).every(3));
+        let begin = || if way == "there" { stow(&stage, &resources) } else { retrieve(&stage, &[&study]) };
+        let id = begin().into_id();
+        // Three hang, and some have been answered.
+        let gauges = |stage: &Stage| stage.scene.emulator.gauges();
+        stage.wait_until("the middle", || gauges(&stage).requests_now >= 3);
+        restart(&mut stage, folder.path());
+        transfer::Job::known(&stage, id).succeeds();
+        assert_stored(&stage, &study.instances);
+        assert!(last(&stage)["Retries"].as_u64() >= Some(3), "{:#}", last(&stage));
+        if way == "there" {
+            empty(&stage.orthanc);
+        }
+    }
+    assert_in_orthanc(&stage.orthanc, &[&study]);
+    before.assert_nothing_left(&stage);
+    let log = stage.stop();
+    assert_eq!(lines_at(&log, 'E'), [""; 0], "{log}");
+}
+
+#[test]
+fn one_instance_that_google_refuses() {
+    let stage = ready();
+    let study = Study::new(1, 2, 15, 200);
+    let resources = study.put(&stage);
+    let before = Holdings::of(&stage);
+    let refused = &study.instances[7].uid;
+    let words = "the instance has an unsupported character set";
+    stage.scene.emulator.faults().add(Fault::refuse_instance(refused, words));
+    let end = stow(&stage, &resources).fails();
+    let others = || study.instances.iter().filter(|instance| instance.uid != *refused);
+    assert_stored(&stage, others());
+    // Where the DICOMweb plugin shows the reason, and where we do.
+    assert!(!end.to_string().contains("Bearer"), "{end:#}");
+    let told = last(&stage);
+    assert_eq!(
+        [&told["State"], &told["InstancesDone"], &told["InstancesFailed"]],
+        [&json!("failed"), &json!(29), &json!(1)]
+    );
+    let log = stage.orthanc.log();
+    assert_eq!(log.matches(words).count(), 1, "{log}");
+    let line = log.lines().find(|line| line.contains(words)).unwrap();
+    assert!(line.starts_with('E') && line.contains("1 of 30 instances"), "{line}");
+    assert!(line.contains("correct what is refused"), "{line}");
+
+    // Sent again, it is refused again; once Google takes it, the rest is there already.
+    stow(&stage, &resources).fails();
+    stage.scene.emulator.faults().clear();
+    stow(&stage, &resources).succeeds();
+    assert_stored(&stage, &study.instances);
+    assert_eq!(last(&stage)["InstancesPresent"], 29);
+    before.assert_nothing_left(&stage);
+    stage.stop();
+}

@@ -1,0 +1,155 @@
+//! Jobs that are cancelled, paused, resumed and resubmitted in the middle: they never say more than is true.
+
+use std::time::Duration;
+
+use google_emulator::{Fault, Route};
+
+use super::{
+    transfer::{
+        Holdings, Instance, Job, Study, assert_in_orthanc, assert_stored, empty, is_stored, last, retrieve,
+        stow, transfers,
+    },
+    *,
+};
+
+/// Long enough for whatever a test does in the middle.
+const SLOW: Duration = Duration::from_secs(3);
+
+/// An upload in its middle: the first four instances are stored, others are on their way, and the rest is not yet read.
+///
+/// The DICOMweb plugin notices what becomes of its job when it is asked for more, so Google is slow and does not hang.
+struct Middle {
+    stage: Stage,
+    study: Study,
+    resources: Vec<String>,
+    before: Holdings,
+}
+
+impl Middle {
+    fn new() -> Self {
+        let stage = ready();
+        let study = Study::of_requests(1, 14);
+        let resources = study.put(&stage);
+        let before = Holdings::of(&stage);
+        stow(&stage, &resources[..4]).succeeds();
+        stage.scene.emulator.faults().add(Fault::latency(Route::Stow, SLOW).until_cleared());
+        Self { stage, study, resources, before }
+    }
+
+    /// The job that sends all of it.
+    fn begin(&self) -> Job<'_> {
+        let job = stow(&self.stage, &self.resources);
+        let gauges = || self.stage.scene.emulator.gauges();
+        // As many as there are at once before anything is known of the line.
+        self.stage.wait_until("the middle", || gauges().requests_now == 8);
+        job
+    }
+
+    /// Google is as always.
+    fn mend(&self) {
+        self.stage.scene.emulator.faults().clear();
+    }
+
+    fn is_complete(&self) -> bool {
+        is_stored(&self.stage, &self.study.instances)
+    }
+
+    /// The job ends, and with a success only if everything is stored.
+    fn is_true_of(&self, job: &Job<'_>) {
+        let end = job.wait_for(&["Success", "Failure"]);
+        assert!(end["State"] == "Failure" || self.is_complete(), "{end:#}\n{:#}", transfers(&self.stage));
+    }
+
+    /// A new job sends it as a whole, and only what was missing. It goes back whole, too.
+    fn sent_as_a_whole(&self, present: std::ops::RangeInclusive<u64>) {
+        let all = self.study.instances.len() as u64;
+        self.stage.scene.emulator.clear_requests();
+        stow(&self.stage, &self.resources).succeeds();
+        assert_stored(&self.stage, &self.study.instances);
+        let told = last(&self.stage);
+        let there = told["InstancesPresent"].as_u64().unwrap();
+        assert!(present.contains(&there), "{told:#}");
+        let bytes: u64 = self.stage.requests(Route::Stow).iter().map(|request| request.body_bytes).sum();
+        let size = |instance: &Instance| instance.bytes.len() as u64;
+        let missing = (all - there) * self.study.instances.iter().map(size).max().unwrap();
+        assert!(bytes <= missing + 100_000, "{bytes} bytes for {}", all - there);
+        empty(&self.stage.orthanc);
+        retrieve(&self.stage, &[&self.study]).succeeds();
+        assert_in_orthanc(&self.stage.orthanc, &[&self.study]);
+        self.before.assert_nothing_left(&self.stage);
+        self.stage.stop();
+    }
+}
+
+#[test]
+fn a_job_that_is_cancelled_and_resubmitted() {
+    let middle = Middle::new();
+    let job = middle.begin();
+    job.is_to("cancel");
+    job.wait_for(&["Failure"]);
+    middle.before.assert_nothing_left(&middle.stage);
+    assert!(!middle.is_complete());
+    middle.mend();
+    // The DICOMweb plugin sends what it had not read before.
+    job.is_to("resubmit");
+    middle.is_true_of(&job);
+    middle.sent_as_a_whole(4..=28);
+}
+
+#[test]
+fn a_job_that_is_paused_and_resumed() {
+    let middle = Middle::new();
+    let job = middle.begin();
+    job.is_to("pause");
+    job.wait_for(&["Paused"]);
+    middle.mend();
+    job.is_to("resume");
+    middle.is_true_of(&job);
+    middle.sent_as_a_whole(4..=28);
+}
+
+#[test]
+fn a_job_that_failed_and_is_resubmitted() {
+    let middle = Middle::new();
+    middle.mend();
+    let refusal = r#"{"error":{"code":403,"message":"no healthcare.dicomStores.dicomWebWrite for you"}}"#;
+    middle.stage.scene.emulator.faults().add(Fault::answer(Route::Stow, 403, refusal).until_cleared());
+    let job = stow(&middle.stage, &middle.resources);
+    job.fails();
+    assert!(!middle.is_complete());
+    let log = middle.stage.orthanc.log();
+    assert_eq!(log.matches("for you").count(), 1, "{log}");
+    middle.mend();
+    job.is_to("resubmit");
+    job.fails();
+    assert!(!middle.is_complete(), "{:#}", transfers(&middle.stage));
+    middle.sent_as_a_whole(4..=28);
+}
+
+#[test]
+fn a_retrieval_that_is_cancelled_and_resubmitted() {
+    let stage = ready();
+    let study = Study::new(1, 1, 40, 200);
+    let resources = study.put(&stage);
+    let before = Holdings::of(&stage);
+    stow(&stage, &resources).succeeds();
+    empty(&stage.orthanc);
+    let faults = stage.scene.emulator.faults();
+    faults.add(Fault::latency(Route::WadoInstance, SLOW).every(2));
+    let job = retrieve(&stage, &[&study]);
+    stage
+        .wait_until("the middle", || stage.orthanc.get("/instances").unwrap().json().unwrap()[5].is_string());
+    job.is_to("cancel");
+    job.wait_for(&["Failure"]);
+    before.assert_nothing_left(&stage);
+    faults.clear();
+    job.is_to("resubmit");
+    let end = job.wait_for(&["Success", "Failure"]);
+    if end["State"] == "Success" {
+        assert_in_orthanc(&stage.orthanc, &[&study]);
+    }
+    retrieve(&stage, &[&study]).succeeds();
+    assert_in_orthanc(&stage.orthanc, &[&study]);
+    before.assert_nothing_left(&stage);
+    stage.stop();
+}
