@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener, sync::Arc, thread};
 
 use dicomweb_gateway::{Gateway, Settings, Store};
-use google_credentials::{HttpSettings, Secret, TokenHandle, World};
+use google_credentials::{HttpSettings, HttpVersion, Secret, TokenHandle, World};
 use orthanc_gcp_configuration::Account;
 use orthanc_sdk::{Host, Version};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::logging;
 
+/// The variable of the environment with which `cargo xtask bench transfer` tries HTTP/2; no option, since it is slower.
+const HTTP_VERSION: &str = "ORTHANC_GCP_GATEWAY_HTTP";
 /// Orthanc shows the first 16 bytes of it.
 const THREAD_NAME: &str = "GOOGLE-GATEWAY";
 /// The first Orthanc to which a time limit of 0 means none; to those before it means 60 s.
@@ -100,7 +102,11 @@ fn try_begin(
             on_conflict: account.on_conflict,
         });
     }
-    let gateway = Gateway::new(Settings::new(http), Arc::clone(world), stores);
+    let mut settings = Settings::new(http);
+    if world.env(HTTP_VERSION).as_deref() == Some("2") {
+        settings.http_version = HttpVersion::Two;
+    }
+    let gateway = Gateway::new(settings, Arc::clone(world), stores);
     let serving = Serving::start(host.clone(), listener, gateway);
     let serving = serving.map_err(|error| {
         format!("its thread could not be started ({error}); free memory or raise the limit of threads, and restart Orthanc")

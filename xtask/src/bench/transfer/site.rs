@@ -89,10 +89,14 @@ impl Site {
         let folder = far::in_memory("orthanc-bench-")?;
         let theirs = |key: &str| far.configuration.get(key).cloned().unwrap_or_default();
         let mut section = theirs("GoogleCloudPlatform");
-        tell(mode, &mut section)?;
+        let members = section.as_object_mut().context("the store has written no section")?;
+        members.insert("Gateway".to_owned(), json!(mode.has_gateway()));
         let accounts = section.get("Accounts").and_then(Value::as_object);
         let account = accounts.and_then(|accounts| accounts.keys().next()).context("no account")?.clone();
-        let orthanc = Orthanc::builder().release(release).dicomweb().plugin(plugin);
+        let mut orthanc = Orthanc::builder().release(release).dicomweb().plugin(plugin);
+        if mode == Mode::GatewayHttp2 {
+            orthanc = orthanc.environment("ORTHANC_GCP_GATEWAY_HTTP", "2");
+        }
         let orthanc = orthanc.configuration(&json!({
             "StorageDirectory": folder.path(),
             "IndexDirectory": folder.path(),
@@ -276,18 +280,6 @@ impl Site {
         lines.retain(|line| line.starts_with(['W', 'E']));
         lines.split_off(lines.len().saturating_sub(6)).join("\n")
     }
-}
-
-/// Puts into the plugin's section how it shall transfer.
-fn tell(mode: Mode, section: &mut Value) -> Result<()> {
-    let section = section.as_object_mut().context("the store has written no section")?;
-    section.insert("Gateway".to_owned(), json!(mode.has_gateway()));
-    match mode {
-        Mode::Direct | Mode::Alone => None,
-        Mode::Gateway => section.insert("GatewayHttpVersion".to_owned(), json!("1.1")),
-        Mode::GatewayHttp2 => section.insert("GatewayHttpVersion".to_owned(), json!("2")),
-    };
-    Ok(())
 }
 
 /// Measures from just before a transfer.
