@@ -55,13 +55,10 @@ impl Upload<'_> {
         } else {
             let words = self.transfer.report().failures.join("; ");
             let remedy = "correct what is refused where it comes from, or send the study again if it was not the instances' fault";
-            tracing::error!(
-                "{}: {} of {} instances of an upload could not be stored: {}",
-                store.title(),
-                self.records.len() - self.records.stored(),
-                self.records.len(),
-                Failure::new(FailureKind::NeedsPerson, words, remedy)
-            );
+            let (all, stored) = (self.records.len(), self.records.stored());
+            let what = format!("{} of {all} instances of an upload", all - stored);
+            let failure = Failure::new(FailureKind::NeedsPerson, words, remedy);
+            shared.troubles.tell_in_part(store, &what, &failure);
         }
         self.log();
         let stage =

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use google_emulator::{Fault, Route};
-use serde_json::json;
+use orthanc_testbed::study::{self, Ct};
+use serde_json::{Value, json};
 
 use crate::stage::{Scene, Stage};
 
@@ -35,6 +36,36 @@ fn normalised(line: &str) -> String {
         }
     }
     shape
+}
+
+/// Uploads and retrievals through the account `way` that fail, again and again.
+fn transfer_in_vain(stage: &Stage) {
+    let faults = stage.scene.emulator.faults();
+    let study = study::ct(&Ct { series: 1, ..Ct::default() }).unwrap();
+    for instance in &study.instances {
+        assert_eq!(stage.orthanc.post("/instances", &instance.bytes).unwrap().status, 200);
+    }
+    let studies = stage.orthanc.get("/studies").unwrap().json().unwrap();
+    let ask = |operation: &str, body: &Value| {
+        for _ in 0..12 {
+            // DICOMweb 1.7 leaves some failed jobs without an answer.
+            drop(stage.orthanc.post(&format!("/dicom-web/servers/way/{operation}"), body.to_string()));
+        }
+    };
+    let refused = Fault::refuse_instance(&study.instances[1].uid, "the pixel data is not what it says");
+    faults.add(refused.until_cleared());
+    ask("stow", &json!({"Resources": studies}));
+    stage.wait_for(&["Account \"way\": ", "could not be stored"]);
+    faults.clear();
+    let denied = json!({"error": {"code": 403, "message": "Permission denied"}}).to_string();
+    for (route, operation, body) in [
+        (Route::Stow, "stow", json!({"Resources": studies})),
+        (Route::Wado, "retrieve", json!({"Resources": [{"Study": study.uid}]})),
+    ] {
+        faults.add(Fault::answer(route, 403, denied.as_str()).until_cleared());
+        ask(operation, &body);
+        faults.clear();
+    }
 }
 
 #[test]
@@ -72,6 +103,7 @@ fn a_whole_run_of_faults_can_be_read() {
         stage.wait_for(&["Account \"way\": GET studies failed: ", &format!(" answered {status}")]);
         faults.clear();
     }
+    transfer_in_vain(&stage);
     faults.add(Fault::answer(Route::Token, 500, "").until_cleared());
     stage.wait_for(&["Account \"direct\": its token expired"]);
     for _ in 0..15 {
