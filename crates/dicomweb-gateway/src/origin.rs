@@ -45,7 +45,11 @@ pub(crate) fn preflight<B>(request: &Request<B>, allowed: &[String]) -> Option<R
 }
 
 /// Lets the page that asked read the answer.
-pub(crate) fn let_read(origin: Option<HeaderValue>, response: &mut Response<ResponseBody>, allowed: &[String]) {
+pub(crate) fn let_read(
+    origin: Option<HeaderValue>,
+    response: &mut Response<ResponseBody>,
+    allowed: &[String],
+) {
     if allowed.is_empty() {
         return;
     }

@@ -6,6 +6,10 @@ use std::time::{Duration, SystemTime};
 const FIRST: usize = 8;
 /// More brought nothing in measurements, and each holds a batch in memory.
 pub(crate) const MOST: usize = 32;
+/// How long a batch waits for a place before [`Parallelism::waited`] is told.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(20);
+/// By so many it grows then.
+const STEP: usize = 6;
 /// By so much a round has to be faster than the one before the last growth to be worth another.
 const FASTER: f64 = 1.05;
 /// Complaints within so short a time are of one cause, and count once.
@@ -13,7 +17,9 @@ const ONE_CAUSE: Duration = Duration::from_secs(1);
 
 /// The limit to how many batches are under way, which finds itself.
 ///
-/// It goes in rounds of a few acknowledgements. While every round is faster than the one before, and the limit was what
+/// If nothing has come back while batches wait for places, the line is long: connecting alone takes three round trips, and
+/// many connections are what fills such a line. So it grows with the time, until the first acknowledgement. From then on
+/// it goes in rounds of a few of them. While every round is faster than the one before, and the limit was what
 /// kept it from being faster still, the limit doubles, as TCP's window does in slow start (RFC 5681 section 3.1); after the
 /// server has complained of load, it grows by one a round.
 #[derive(Debug, Clone)]
@@ -23,6 +29,8 @@ pub(crate) struct Parallelism {
     /// Bytes a second of the last round that led to growth.
     best: f64,
     complained: Option<SystemTime>,
+    /// Nothing has been acknowledged yet.
+    is_blind: bool,
 }
 
 /// What was acknowledged since `began`.
@@ -43,7 +51,7 @@ impl Round {
 
 impl Parallelism {
     pub(crate) fn new(now: SystemTime) -> Self {
-        Self { limit: FIRST, round: Round::new(now), best: 0.0, complained: None }
+        Self { limit: FIRST, round: Round::new(now), best: 0.0, complained: None, is_blind: true }
     }
 
     /// How many batches may be under way.
@@ -51,8 +59,21 @@ impl Parallelism {
         self.limit
     }
 
+    /// A batch has waited for a place for [`PATIENCE`].
+    pub(crate) fn waited(&mut self) {
+        if self.is_blind && self.complained.is_none() {
+            self.limit = (self.limit + STEP).min(MOST);
+        }
+    }
+
+    /// Whether waiting can still change it.
+    pub(crate) fn is_blind(&self) -> bool {
+        self.is_blind && self.complained.is_none() && self.limit < MOST
+    }
+
     /// A batch of so many bytes was acknowledged, while `under_way` of them were under way, itself included.
     pub(crate) fn acknowledged(&mut self, now: SystemTime, bytes: u64, under_way: usize) {
+        self.is_blind = false;
         self.round.acknowledgements += 1;
         self.round.bytes += bytes;
         self.round.was_full |= under_way >= self.limit;
@@ -111,6 +132,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_on_which_nothing_comes_back_is_long() {
+        let mut parallelism = Parallelism::new(at(0));
+        for _ in 0..10 {
+            parallelism.waited();
+        }
+        assert_eq!(parallelism.limit(), MOST);
+        let mut parallelism = Parallelism::new(at(0));
+        parallelism.acknowledged(at(5), BATCH, 8);
+        parallelism.waited();
+        assert_eq!(parallelism.limit(), FIRST);
+        let mut parallelism = Parallelism::new(at(0));
+        parallelism.complained(at(10));
+        parallelism.waited();
+        assert_eq!(parallelism.limit(), FIRST / 2);
+    }
+
+    #[test]
     fn it_stays_where_more_brought_nothing() {
         let mut parallelism = Parallelism::new(at(0));
         // One every 10 ms, whatever is under way.
@@ -146,6 +184,7 @@ mod tests {
     enum Event {
         Acknowledged(u64, usize),
         Complained,
+        Waited,
     }
 
     proptest! {
@@ -155,6 +194,7 @@ mod tests {
                 (0u64..5000, prop_oneof![
                     (0u64..=u64::from(u32::MAX), 0usize..64).prop_map(|(bytes, under_way)| Event::Acknowledged(bytes, under_way)),
                     Just(Event::Complained),
+                    Just(Event::Waited),
                 ]), 0..300)
         ) {
             let mut parallelism = Parallelism::new(at(2000));
@@ -163,6 +203,10 @@ mod tests {
                 match event {
                     Event::Acknowledged(bytes, under_way) => {
                         parallelism.acknowledged(at(time), bytes, under_way);
+                        prop_assert!(parallelism.limit() >= before);
+                    }
+                    Event::Waited => {
+                        parallelism.waited();
                         prop_assert!(parallelism.limit() >= before);
                     }
                     Event::Complained => {

@@ -15,7 +15,7 @@ use super::{
     instance::{Held, Kept, Outcome},
     intake::{Arrival, Broken, Intake},
     listing,
-    parallelism::Parallelism,
+    parallelism::{self, Parallelism},
     records::Records,
     send::{self, Sent, Way},
 };
@@ -161,6 +161,8 @@ impl<'a> Upload<'a> {
                     }
                 }
                 () = room(&mut idle), if is_full => is_full = false,
+                () = self.way.shared.world.sleep(parallelism::PATIENCE),
+                    if gatherer.ready() > 0 && self.parallelism.is_blind() => self.parallelism.waited(),
                 () = gone(&mut client) => {
                     tracing::info!("{}: a client went away in the middle of its upload", self.way.store.title());
                     break End::Gone;
