@@ -1,7 +1,7 @@
 //! What is asked for when: the pages of the list, and the instances on them, side by side.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::SystemTime,
 };
 
@@ -169,6 +169,10 @@ async fn fetch(retrieval: &Retrieval, counts: &mut Counts) -> Result<(), Refusal
 struct Queue<'a> {
     retrieval: &'a Retrieval,
     steps: VecDeque<Step>,
+    /// The pages that have come: for the first instance of each how many there were.
+    pages: BTreeMap<usize, usize>,
+    /// Pages that have not come yet.
+    pages_asked: usize,
     /// Series whose streams are asked for, or will be. What else is listed of them waits until they have ended.
     streams: HashMap<Uid, StreamState>,
     without_news: usize,
@@ -192,8 +196,16 @@ struct Batch {
 
 impl<'a> Queue<'a> {
     fn new(retrieval: &'a Retrieval) -> Self {
-        let steps = VecDeque::from([Step::Page { offset: 0 }]);
-        Self { retrieval, steps, streams: HashMap::new(), without_news: 0, estimate: None }
+        let steps: VecDeque<Step> = listing::first_pages().map(|offset| Step::Page { offset }).collect();
+        Self {
+            retrieval,
+            pages_asked: steps.len(),
+            steps,
+            pages: BTreeMap::new(),
+            streams: HashMap::new(),
+            without_news: 0,
+            estimate: None,
+        }
     }
 
     /// The next step, if it fits.
@@ -218,13 +230,9 @@ impl<'a> Queue<'a> {
     }
 
     fn page(&mut self, offset: usize, found: Vec<Found>) -> Result<(), Box<Refusal>> {
-        if found.is_empty() {
-            if self.retrieval.ledger().listed() == 0 {
-                self.steps.push_back(Step::Unlisted);
-            }
-            return Ok(());
-        }
-        let next = offset + found.len();
+        self.pages.insert(offset, found.len());
+        self.pages_asked -= 1;
+        let was_empty = found.is_empty();
         let mut batches: HashMap<Uid, Batch> = HashMap::new();
         for Found { key, pixels } in found {
             if self.retrieval.ledger().list(key.clone()) {
@@ -234,16 +242,27 @@ impl<'a> Queue<'a> {
                 batch.keys.push(key);
             }
         }
-        self.without_news = if batches.is_empty() { self.without_news + 1 } else { 0 };
+        self.without_news = if batches.is_empty() && !was_empty { self.without_news + 1 } else { 0 };
         if self.without_news > PAGES_WITHOUT_NEWS {
             let cause = "the search for instances gives the same again and again";
             let refusal = Refusal::own(StatusCode::BAD_GATEWAY, cause, "retrieve single series");
             return Err(Box::new(refusal));
         }
         let all = self.retrieval.ledger().listed();
-        self.retrieval.transfer.has_instances(all as u64);
-        self.plan(batches, all);
-        self.steps.push_front(Step::Page { offset: next });
+        if !batches.is_empty() {
+            self.retrieval.transfer.has_instances(all as u64);
+            self.plan(batches, all);
+        }
+        if self.pages_asked == 0 {
+            match listing::next_page(&self.pages) {
+                Some(offset) => {
+                    self.pages_asked = 1;
+                    self.steps.push_front(Step::Page { offset });
+                }
+                None if all == 0 => self.steps.push_back(Step::Unlisted),
+                None => {}
+            }
+        }
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! The instances of a study or series, by search (PS3.18 section 10.6), page by page.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
@@ -9,6 +11,9 @@ use crate::{dicom_identity::Uid, exchange::Attempts, refusal::Refusal};
 
 /// Instances asked for at once: Google's default. Its largest, 50,000, would be a document of 75 MB.
 const PAGE: usize = 1000;
+/// So many pages are asked for at once at the beginning: the list of a large study is there sooner, and whatever the study, so
+/// are the connections over which its instances are asked for next; each takes three round trips to come about.
+const AT_FIRST: usize = 4;
 /// The largest document that is read, in bytes: a page with 16 kB for each instance.
 const LARGEST: usize = 16 << 20;
 
@@ -40,6 +45,24 @@ pub(super) async fn page(retrieval: &Retrieval, offset: usize) -> Result<Vec<Fou
             format!("a search for instances was answered with something else ({kind}, {} bytes)", body.len());
         Refusal::own(StatusCode::BAD_GATEWAY, &cause, "see what answers at the account's address")
     })
+}
+
+/// The numbers of the first instances of the pages to begin with.
+pub(super) fn first_pages() -> impl Iterator<Item = usize> {
+    (0..AT_FIRST).map(|page| page * PAGE)
+}
+
+/// The first instance of the page to ask for next, after `pages` have come: for the first of each how many there were. `None`
+/// at the end.
+pub(super) fn next_page(pages: &BTreeMap<usize, usize>) -> Option<usize> {
+    let mut next = 0;
+    loop {
+        match pages.get(&next) {
+            None => return Some(next),
+            Some(0) => return None,
+            Some(found) => next += found,
+        }
+    }
 }
 
 /// Reads an array of data sets in the DICOM JSON model (PS3.18 annex F). `series`: the one that was searched.
@@ -100,6 +123,21 @@ mod tests {
             Some(&[("1.2", "1.3", Some(512 * 256 * 2 * 3)), ("1.2", "1.4", None)]),
         );
         check(r#"[{"00080018":{"vr":"UI","Value":["1.3"]}}]"#, Some("1.9"), Some(&[("1.9", "1.3", None)]));
+    }
+
+    #[test]
+    fn only_an_empty_page_is_the_end() {
+        for (pages, next) in [
+            (&[][..], Some(0)),
+            (&[(0, 0), (1000, 0)], None),
+            (&[(0, 400), (1000, 0), (2000, 0)], Some(400)),
+            (&[(0, 400), (400, 0), (1000, 0)], None),
+            (&[(0, 1000), (1000, 1000), (2000, 500), (3000, 0)], Some(2500)),
+            (&[(0, 1000), (1000, 0)], None),
+            (&[(0, 100), (1000, 100)], Some(100)),
+        ] {
+            assert_eq!(next_page(&pages.iter().copied().collect()), next, "{pages:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 /// A series with more than so many percent of the instances is not asked for as a stream: it would go on alone when all
 /// others have ended. Four series of about the same size are streams, three or one series of many are not.
-const LARGEST_STREAM: usize = 30;
+const LARGEST_STREAM: u128 = 30;
 /// Instances that are probably larger, in bytes, are asked for one by one: single answers say their length, and where few are
 /// under way at once, the connections are all warm.
 const LARGEST_IN_STREAM: u64 = 8 << 20;
@@ -25,7 +25,7 @@ const UNKNOWN_SIZE: u64 = 512 << 10;
 /// them, where something is known.
 pub(super) fn is_stream(instances: usize, all: usize, estimate: Option<u64>) -> bool {
     instances >= 2
-        && instances.saturating_mul(100) <= all.saturating_mul(LARGEST_STREAM)
+        && instances as u128 * 100 <= all as u128 * LARGEST_STREAM
         && estimate.is_none_or(|bytes| bytes <= LARGEST_IN_STREAM)
 }
 
