@@ -30,11 +30,11 @@ impl Described {
     }
 
     fn get(&self, path: &str) -> (u16, Value) {
-        self.seen("get", path, self.stage.orthanc.get(path).unwrap())
+        self.seen("get", path, &self.stage.orthanc.get(path).unwrap())
     }
 
     fn post(&self, path: &str, body: &str) -> (u16, Value) {
-        self.seen("post", path, self.stage.orthanc.post(path, body).unwrap())
+        self.seen("post", path, &self.stage.orthanc.post(path, body).unwrap())
     }
 
     fn account(&self, name: &str) -> Value {
@@ -44,7 +44,7 @@ impl Described {
     }
 
     #[track_caller]
-    fn seen(&self, method: &str, path: &str, answer: Answer) -> (u16, Value) {
+    fn seen(&self, method: &str, path: &str, answer: &Answer) -> (u16, Value) {
         for secret in self.stage.scene.emulator.secrets() {
             assert!(!answer.text().contains(&secret), "{method} {path} tells a secret");
         }
@@ -195,7 +195,7 @@ fn every_operation_is_answered_as_described() {
         let path = template.replace("{name}", "good");
         for method in ["get", "post", "put", "delete"].into_iter().filter(|method| *method != wanted) {
             let answer = client.send(&method.to_uppercase(), &format!("{}{path}", orthanc.url())).unwrap();
-            assert_eq!(described.seen(method, &path, answer).0, 405, "{method} {path}");
+            assert_eq!(described.seen(method, &path, &answer).0, 405, "{method} {path}");
         }
     }
     for path in ["/google-cloud-platform", "/google-cloud-platform/accounts/good/other"] {

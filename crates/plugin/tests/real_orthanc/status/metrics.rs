@@ -60,7 +60,7 @@ fn selectors(expression: &str) -> Vec<(String, Labels)> {
     let mut found = Vec::new();
     let mut rest = expression;
     while let Some(at) = rest.find(PREFIX) {
-        rest = &rest[at..];
+        (_, rest) = rest.split_at(at);
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
         let labels = after.strip_prefix('{').and_then(|after| after.split_once('}'));

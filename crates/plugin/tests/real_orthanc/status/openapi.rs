@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeSet};
 
 use serde_json::{Map, Value};
 
-/// `docs/openapi.json` (OpenAPI 3.1.0), as the plugin gives it.
+/// `docs/openapi.json`, of version 3.1.0 of that standard, as the plugin gives it.
 pub(super) struct OpenApi {
     document: Value,
     /// The operations and statuses that were seen.
