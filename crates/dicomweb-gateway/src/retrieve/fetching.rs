@@ -169,6 +169,8 @@ async fn fetch(retrieval: &Retrieval, counts: &mut Counts) -> Result<(), Refusal
 struct Queue<'a> {
     retrieval: &'a Retrieval,
     steps: VecDeque<Step>,
+    /// What was listed and has no steps yet.
+    listed: HashMap<Uid, Batch>,
     /// The pages that have come: for the first instance of each how many there were.
     pages: BTreeMap<usize, usize>,
     /// Pages that have not come yet.
@@ -201,6 +203,7 @@ impl<'a> Queue<'a> {
             retrieval,
             pages_asked: steps.len(),
             steps,
+            listed: HashMap::new(),
             pages: BTreeMap::new(),
             streams: HashMap::new(),
             without_news: 0,
@@ -232,28 +235,28 @@ impl<'a> Queue<'a> {
     fn page(&mut self, offset: usize, found: Vec<Found>) -> Result<(), Box<Refusal>> {
         self.pages.insert(offset, found.len());
         self.pages_asked -= 1;
-        let was_empty = found.is_empty();
-        let mut batches: HashMap<Uid, Batch> = HashMap::new();
+        let (was_empty, mut is_news) = (found.is_empty(), false);
         for Found { key, pixels } in found {
             if self.retrieval.ledger().list(key.clone()) {
-                let batch = batches.entry(key.series.clone()).or_default();
+                is_news = true;
+                let batch = self.listed.entry(key.series.clone()).or_default();
                 batch.pixels = batch.pixels.saturating_add(pixels.unwrap_or_default());
                 batch.with_pixels += u64::from(pixels.is_some());
                 batch.keys.push(key);
             }
         }
-        self.without_news = if batches.is_empty() && !was_empty { self.without_news + 1 } else { 0 };
+        self.without_news = if !is_news && !was_empty { self.without_news + 1 } else { 0 };
         if self.without_news > PAGES_WITHOUT_NEWS {
             let cause = "the search for instances gives the same again and again";
             let refusal = Refusal::own(StatusCode::BAD_GATEWAY, cause, "retrieve single series");
             return Err(Box::new(refusal));
         }
         let all = self.retrieval.ledger().listed();
-        if !batches.is_empty() {
-            self.retrieval.transfer.has_instances(all as u64);
-            self.plan(batches, all);
-        }
+        self.retrieval.transfer.has_instances(all as u64);
+        // All of the first pages: on one alone, a series that fills it would look like most of the study.
         if self.pages_asked == 0 {
+            let listed = std::mem::take(&mut self.listed);
+            self.plan(listed, all);
             match listing::next_page(&self.pages) {
                 Some(offset) => {
                     self.pages_asked = 1;

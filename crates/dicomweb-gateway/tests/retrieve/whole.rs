@@ -62,6 +62,8 @@ fn thousands_of_instances_come_page_by_page() {
     let pages = |scene: &Scene| scene.requests().iter().filter(|request| request.query.is_some()).count();
     // Four at once, and the one that confirms that there are no more.
     assert_eq!(pages(&scene), 5);
+    // Two series fill the first page, and are streams nevertheless.
+    assert_eq!((scene.series_requests(), scene.single_requests()), (5, 0));
     scene.stage.emulator.clear_requests();
     // A server may give less than it is asked for, and say "none" otherwise.
     scene.stage.emulator.change_settings(|settings| {
