@@ -8,6 +8,7 @@
 )]
 
 mod commands;
+mod gateway;
 mod mistakes;
 mod proxy;
 mod readme;

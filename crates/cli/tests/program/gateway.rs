@@ -1,0 +1,152 @@
+//! `orthanc-gcp gateway`, as a DICOMweb client and a service manager see it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, ChildStderr, Command, Stdio},
+    time::Duration,
+};
+
+use google_emulator::Route;
+use orthanc_testbed::assert_no_secret;
+use serde_json::json;
+
+use crate::stage::{Stage, program};
+
+/// The program while it serves. Dropped, it is gone.
+struct Serving {
+    child: Child,
+    errors: BufReader<ChildStderr>,
+    said: String,
+    address: String,
+}
+
+impl Serving {
+    /// Starts it on a free port and waits until it serves the account.
+    fn start(configuration: &Path, more: &[&str]) -> Self {
+        let mut command = program(&["gateway", "--listen", "127.0.0.1:0", "--config"]);
+        command.arg(configuration).args(more);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        let address = loop {
+            let mut line = String::new();
+            assert_ne!(errors.read_line(&mut line).unwrap(), 0, "it ended: {said}");
+            said.push_str(&line);
+            if let Some((_, url)) = line.split_once("served at http://") {
+                break url.split('/').next().unwrap().to_owned();
+            }
+        };
+        Self { child, errors, said, address }
+    }
+
+    /// Sends a request as it is and reads the answer to its end.
+    fn ask(&self, method: &str, path: &str, more: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let address = &self.address;
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{more}Connection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Ends it as a service manager does, and gives its exit code and all that it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let ended = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(ended.success());
+        self.errors.read_to_string(&mut self.said).unwrap();
+        (self.child.wait().unwrap().code(), std::mem::take(&mut self.said))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn any_client_is_served_with_the_accounts_token() {
+    let stage = Stage::new();
+    let serving = Serving::start(&stage.configuration(), &["--verbose"]);
+    assert!(serving.ask("GET", "/health", "").starts_with("HTTP/1.1 200 "));
+    let answer = serving.ask("GET", "/my-google/studies?PatientName=Doe", "");
+    assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    let seen = stage.emulator.requests();
+    let search = seen.iter().find(|request| request.route == Route::Qido).unwrap();
+    let token = stage.emulator.tokens_issued().pop().unwrap();
+    assert_eq!(search.header("authorization"), Some(format!("Bearer {token}").as_str()));
+    let (code, said) = serving.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("GET studies answered"), "{said}");
+    assert!(!said.contains("Doe"), "{said}");
+    assert_no_secret(&said, &stage.emulator.secrets());
+}
+
+#[test]
+fn a_secret_of_ones_own() {
+    let stage = Stage::new();
+    let file = stage.path("secret");
+    fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let serving = Serving::start(&stage.configuration(), &["--secret-file", file.to_str().unwrap()]);
+    assert!(serving.ask("GET", "/my-google/studies", "").starts_with("HTTP/1.1 401 "));
+    let right = "Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n";
+    assert!(serving.ask("GET", "/my-google/studies", right).starts_with("HTTP/1.1 20"));
+    let (_, said) = serving.end();
+    assert!(!said.contains("0123456789abcdef"), "{said}");
+}
+
+#[test]
+fn web_pages_ask_only_where_they_may() {
+    let stage = Stage::new();
+    let serving = Serving::start(&stage.configuration(), &["--allow-origin", "https://viewer.example"]);
+    let foreign = serving.ask("GET", "/my-google/studies", "Origin: https://evil.example\r\n");
+    assert!(foreign.starts_with("HTTP/1.1 403 "), "{foreign}");
+    assert!(!foreign.to_lowercase().contains("access-control-allow-origin"), "{foreign}");
+    let allowed = serving.ask("GET", "/my-google/studies", "Origin: https://viewer.example\r\n");
+    assert!(allowed.starts_with("HTTP/1.1 20"), "{allowed}");
+    assert!(allowed.contains("access-control-allow-origin: https://viewer.example"), "{allowed}");
+    let preflight = "Origin: https://viewer.example\r\nAccess-Control-Request-Method: DELETE\r\n";
+    let preflight = serving.ask("OPTIONS", "/my-google/studies", preflight);
+    assert!(preflight.starts_with("HTTP/1.1 204 "), "{preflight}");
+    assert!(preflight.contains("access-control-allow-methods: GET, POST, PUT, DELETE"), "{preflight}");
+    // A page whose own name was made to lead here.
+    let mut stream = TcpStream::connect(&serving.address).unwrap();
+    write!(stream, "GET /my-google/studies HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut rebound = String::new();
+    stream.read_to_string(&mut rebound).unwrap();
+    assert!(rebound.starts_with("HTTP/1.1 403 "), "{rebound}");
+    assert_eq!(stage.emulator.requests().iter().filter(|request| request.route == Route::Qido).count(), 1);
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_a_remedy() {
+    let stage = Stage::new();
+    let configuration = stage.configuration();
+    let configuration = configuration.to_str().unwrap();
+    let short = stage.path("short");
+    fs::write(&short, "short").unwrap();
+    for (arguments, said) in [
+        (vec!["--listen", "0.0.0.0:0"], "--secret-file"),
+        (vec!["--account", "nobody"], "use one of: my-google"),
+        (vec!["--secret-file", short.to_str().unwrap()], "openssl rand -hex 32"),
+        (vec!["--secret-file", "/nowhere"], "cannot be read"),
+        (vec!["--listen", "192.0.2.1:80", "--without-secret"], "choose another port"),
+    ] {
+        let mut all = vec!["gateway", "--config", configuration];
+        all.extend(&arguments);
+        let run = stage.run(&all);
+        assert_eq!(run.code, 2, "{arguments:?}: {}", run.err);
+        assert!(run.err.contains(said), "{arguments:?}: {}", run.err);
+    }
+    let broken = stage.with_account(&json!({"Project": null}));
+    let run = broken.run(&["gateway", "--config", broken.configuration().to_str().unwrap()]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("Project") && run.err.contains("no account can be used"), "{}", run.err);
+}
