@@ -93,8 +93,8 @@ fn file(file: &File, request: &RestRequest<'_>) -> RestReply {
 /// A weak one (RFC 9110 section 8.8.1): Orthanc may compress the content.
 fn tag(content: &[u8]) -> String {
     let hash = digest(&SHA256, content);
-    let hex: String = hash.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("W/\"{hex}\"")
+    let half = hash.as_ref().iter().take(16).fold(0, |number: u128, byte| number << 8 | u128::from(*byte));
+    format!("W/\"{half:032x}\"")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A real browser: Debian's Chromium, without a window, told what to do through the DevTools protocol.
+//! A real browser: Debian's Chromium, without a window, told what to do through the `DevTools` protocol.
 //!
 //! It listens at a pair of pipes, so that there is no port, and no library is needed to talk to it. Killed when dropped.
 
@@ -92,7 +92,7 @@ impl Browser {
         let target = browser.send("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let attached = browser.send("Target.attachToTarget", &attach);
-        browser.session = attached["sessionId"].as_str().unwrap().to_owned();
+        attached["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
         for domain in ["Runtime", "Log", "Page", "Network"] {
             browser.send(&format!("{domain}.enable"), &json!({}));
         }
