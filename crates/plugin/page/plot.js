@@ -11,7 +11,8 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [70, 14, 20, 24];
 export function throughputPlot() {
   const canvas = element("div", { class: "canvas" });
   const caption = element("figcaption", {});
-  const table = element("div", { class: "minutes" });
+  // Wider than a small window: scrolled there, also by keyboard.
+  const table = element("div", { class: "minutes", tabindex: 0, role: "group", "aria-label": "The last hour, minute by minute" });
   const details = element("details", {}, element("summary", {}, "The same as a table"), table);
   const title = element("h3", {}, "The last hour");
   const node = element("section", { class: "plot", "aria-label": "The last hour" }, title, element("figure", {}, legend(), canvas, caption), details);
