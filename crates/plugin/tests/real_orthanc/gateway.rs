@@ -8,10 +8,16 @@ use serde_json::{Value, json};
 
 use crate::stage::{Scene, Stage};
 
+mod client;
+mod conflicts;
+mod endings;
 mod faults;
 mod google;
 mod jobs;
+mod large;
+mod others;
 mod transfer;
+mod vanishing;
 mod way;
 
 /// Orthanc with the account `g`, not yet started.

@@ -15,7 +15,7 @@ fn survives(on: [Route; 2], effects: &[Effect], is_sent_again: bool) {
     let [on_the_way_there, on_the_way_back] = on;
     let stage = ready();
     // The second one comes back by one request for each series.
-    let (large, small) = (Study::of_requests(1, 11), Study::new(2, 4, 6, 64));
+    let (large, small) = (Study::of_requests(1, 10), Study::new(2, 4, 6, 64));
     let resources = [large.put(&stage), small.put(&stage)].concat();
     let before = Holdings::of(&stage);
     let faults = stage.scene.emulator.faults();
@@ -27,10 +27,10 @@ fn survives(on: [Route; 2], effects: &[Effect], is_sent_again: bool) {
     let sent = last(&stage);
     assert_eq!(
         (sent["Kind"].as_str(), sent["State"].as_str(), sent["InstancesDone"].as_u64()),
-        (Some("store"), Some("succeeded"), Some(46))
+        (Some("store"), Some("succeeded"), Some(44))
     );
     assert_eq!(sent["Retries"].as_u64() >= Some(2), is_sent_again, "{sent:#}");
-    assert!(stage.requests(Route::Stow).len() > 10);
+    assert!(stage.requests(Route::Stow).len() >= 10);
     before.assert_nothing_left(&stage);
 
     empty(&stage.orthanc);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use orthanc_testbed::{Ct, Orthanc, Syntax, study};
+use orthanc_testbed::{Ct, Orthanc, Syntax, assert_no_secret, study};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
@@ -57,6 +57,11 @@ impl Study {
     /// Where it lies below a DICOMweb root.
     pub(super) fn path(&self) -> String {
         format!("/studies/{}", self.uid)
+    }
+
+    /// Where one of its instances lies there.
+    pub(super) fn path_of(&self, instance: &Instance) -> String {
+        format!("{}/series/{}/instances/{}", self.path(), instance.series, instance.uid)
     }
 }
 
@@ -135,16 +140,23 @@ impl<'a> Job<'a> {
         self.look()
     }
 
+    /// Waits for its end, which says nothing of a secret.
+    pub(super) fn end(&self) -> Value {
+        let end = self.wait_for(&["Success", "Failure"]);
+        assert_no_secret(&end.to_string(), &self.stage.scene.emulator.secrets());
+        end
+    }
+
     /// Waits for its end, which is a success.
     pub(super) fn succeeds(&self) -> Value {
-        let end = self.wait_for(&["Success", "Failure"]);
+        let end = self.end();
         assert_eq!(end["State"], "Success", "{end:#}\n{}", self.stage.orthanc.log());
         end
     }
 
     /// Waits for its end, which is a failure.
     pub(super) fn fails(&self) -> Value {
-        let end = self.wait_for(&["Success", "Failure"]);
+        let end = self.end();
         assert_eq!(end["State"], "Failure", "{end:#}\n{}", self.stage.orthanc.log());
         end
     }
@@ -152,17 +164,7 @@ impl<'a> Job<'a> {
 
 /// What the plugin tells of the transfers.
 pub(super) fn transfers(stage: &Stage) -> Value {
-    let answer = stage.orthanc.get("/google-cloud-platform/transfers");
-    answer
-        .unwrap_or_else(|error| {
-            panic!(
-                "{error}; running: {} {:?}",
-                stage.orthanc.is_running(),
-                stage.orthanc.wait_for_end(Duration::ZERO)
-            )
-        })
-        .json()
-        .unwrap()
+    stage.orthanc.get("/google-cloud-platform/transfers").unwrap().json().unwrap()
 }
 
 /// What the plugin tells of the transfer that ended last.
@@ -170,23 +172,22 @@ pub(super) fn last(stage: &Stage) -> Value {
     transfers(stage)["Ended"][0].clone()
 }
 
-type Contents = BTreeMap<String, (String, Vec<u8>)>;
+/// Transfer syntaxes and digests, by SOP Instance UID.
+type Contents = BTreeMap<String, (String, String)>;
 
-/// Instances by their UIDs, with transfer syntax and digest.
 fn contents<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> Contents {
     let of = |one: &Instance| (one.uid.clone(), (one.syntax.uid().to_owned(), sha256(&one.bytes)));
     instances.into_iter().map(of).collect()
 }
 
-fn sha256(bytes: &[u8]) -> Vec<u8> {
-    digest(&SHA256, bytes).as_ref().to_vec()
+/// The SHA-256 in hexadecimal digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 fn stored(stage: &Stage) -> Contents {
-    let hex =
-        |text: String| (0..32).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect();
     let instances = stage.scene.emulator.instances().into_iter();
-    instances.map(|one| (one.instance, (one.transfer_syntax, hex(one.sha256.unwrap())))).collect()
+    instances.map(|one| (one.instance, (one.transfer_syntax, one.sha256.unwrap()))).collect()
 }
 
 /// The store holds these instances byte for byte, and no other.
@@ -203,6 +204,17 @@ pub(super) fn assert_stored<'a>(stage: &Stage, instances: impl IntoIterator<Item
         wrong[0].0
     );
     assert_eq!(stored.len(), expected.len());
+}
+
+/// Whatever the store holds is one of these instances, byte for byte; how many they are.
+#[track_caller]
+pub(super) fn assert_stored_whole<'a>(
+    stage: &Stage,
+    instances: impl IntoIterator<Item = &'a Instance>,
+) -> usize {
+    let (stored, sent) = (stored(stage), contents(instances));
+    assert!(stored.iter().all(|(uid, of)| sent.get(uid) == Some(of)), "the store has what nobody sent");
+    stored.len()
 }
 
 /// Whether the store holds these instances byte for byte.

@@ -1,0 +1,112 @@
+//! Clients of the gateway that vanish, and what others are told.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use google_emulator::{Fault, Route};
+use orthanc_testbed::assert_no_secret;
+
+use super::{
+    client::{ACCEPT, part, request, upload, with_secret},
+    transfer::{Holdings, Instance, Study, assert_stored, assert_stored_whole, last, stow},
+    *,
+};
+
+/// Begins to upload: the last of these instances only in part.
+fn begin_upload(stage: &Stage, secret: &str, instances: &[Instance]) -> TcpStream {
+    let mut body = instances.iter().map(part).collect::<Vec<_>>().concat();
+    let mut stream = upload(stage, secret, body.len());
+    body.truncate(body.len() - 100_000);
+    stream.write_all(&body).unwrap();
+    stream
+}
+
+#[test]
+fn in_the_middle_of_an_upload() {
+    let (stage, secret) = with_secret(Scene::new());
+    // 720 kB each.
+    let study = Study::new(1, 1, 10, 600);
+    let resources = study.put(&stage);
+    let before = Holdings::of(&stage);
+    let (beginning, rest) = study.instances.split_at(6);
+    stage.scene.emulator.faults().add(Fault::hang(Route::Stow).until_cleared());
+    let stream = begin_upload(&stage, &secret, beginning);
+    stage.wait_until("an upload under way", || !stage.requests(Route::Stow).is_empty());
+    drop(stream);
+    before.assert_nothing_left(&stage);
+    assert_eq!(last(&stage)["State"], "cancelled");
+    assert_stored(&stage, []);
+
+    // A job for the rest alone is what the DICOMweb plugin makes of one that is resubmitted.
+    stage.scene.emulator.faults().clear();
+    stow(&stage, &resources[6..]).fails();
+    assert_stored(&stage, rest);
+    let told = last(&stage);
+    assert_eq!([&told["State"], &told["InstancesFailed"]], [&json!("failed"), &json!(6)], "{told:#}");
+    stage.wait_for(&["but 6 instances that an earlier upload", "send the study again as a whole"]);
+    stow(&stage, &resources).succeeds();
+    assert_stored(&stage, &study.instances);
+    assert_eq!(last(&stage)["InstancesPresent"], 4);
+    before.assert_nothing_left(&stage);
+    stage.stop();
+}
+
+#[test]
+fn in_the_middle_of_a_large_instance() {
+    let (stage, secret) = with_secret(Scene::new());
+    let study = Study::new(1, 1, 1, 4200);
+    stage.orthanc.forbid_in_log([study.uid.clone()]);
+    let before = Holdings::of(&stage);
+    let stream = begin_upload(&stage, &secret, &study.instances);
+    stage.wait_until("an upload under way", || {
+        stage.requests(Route::Stow).last().is_some_and(|request| request.body_bytes > 20_000_000)
+    });
+    drop(stream);
+    before.assert_nothing_left(&stage);
+    assert_eq!(last(&stage)["State"], "cancelled");
+    assert_stored(&stage, []);
+}
+
+#[test]
+fn in_the_middle_of_a_retrieval() {
+    let (stage, secret) = with_secret(Scene::new());
+    let study = Study::new(1, 1, 30, 500);
+    let resources = study.put(&stage);
+    let before = Holdings::of(&stage);
+    stow(&stage, &resources).succeeds();
+    let mut stream = request(&stage, &secret, &format!("GET /g{}", study.path()), ACCEPT);
+    let mut some = vec![0; 1_000_000];
+    stream.read_exact(&mut some).unwrap();
+    assert!(some.starts_with(b"HTTP/1.1 200"));
+    drop(stream);
+    before.assert_nothing_left(&stage);
+    assert_eq!(last(&stage)["State"], "cancelled");
+    assert_eq!(assert_stored_whole(&stage, &study.instances), 30);
+    stage.stop();
+}
+
+#[test]
+fn refusals_tell_no_secret() {
+    let (stage, secret) = with_secret(Scene::new());
+    let refusal = r#"{"error":{"code":403,"message":"not for you"}}"#;
+    stage.scene.emulator.faults().add(Fault::answer(Route::Any, 403, refusal).until_cleared());
+    let mut secrets = stage.scene.emulator.secrets();
+    secrets.push(secret.clone());
+    for (shown, status) in [(secret.as_str(), 403), ("wrong", 401)] {
+        for path in ["/g/studies?PatientID=1", "/g/studies/1.2", "/g/../x", "/h/studies"] {
+            let fields = format!("{ACCEPT}\r\nConnection: close");
+            let mut stream = request(&stage, shown, &format!("GET {path}"), &fields);
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            let expected = match path {
+                "/g/../x" => 400,
+                "/h/studies" => 401,
+                _ => status,
+            };
+            assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{path}: {answer}");
+            assert_no_secret(&answer, &secrets);
+        }
+    }
+}
