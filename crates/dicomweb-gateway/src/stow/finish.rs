@@ -44,7 +44,12 @@ impl Upload<'_> {
             if self.records.stored() == 0 {
                 return (refusal.into_response(), Some(Stage::Failed));
             }
-            let items = self.records.items(&format!("not sent: {}", refusal.failure().cause));
+            let words = format!("not sent: {}", refusal.failure().cause);
+            let mut items = self.records.items(&words);
+            if self.records.is_all_stored() {
+                // Nobody knows what else was to come, but that is no success.
+                items.push(answer::Item { name: None, outcome: Outcome::failed(words) });
+            }
             self.log();
             return (self.merged(format, &items), Some(Stage::Failed));
         }

@@ -1,9 +1,11 @@
 //! What is answered, and what was sent for it.
 
+use std::io::{Read as _, Write as _};
+
 use dicomweb_gateway::{Kind, OnConflict, Stage as Ended};
 use google_emulator::{Fault, Route};
 
-use super::*;
+use super::{bounds::begun, *};
 
 #[test]
 fn a_study_of_small_instances_goes_in_few_requests_and_comes_whole() {
@@ -130,6 +132,23 @@ fn an_upload_that_ends_in_the_middle_is_an_error_and_nothing_half_is_stored() {
     assert_eq!(status, 400);
     assert_holds(&stage, &[]);
     assert_nothing_left(&stage);
+}
+
+#[test]
+fn an_upload_that_ends_in_the_middle_is_no_success_though_what_came_before_is_stored() {
+    let stage = stage();
+    let study = ct(1, 2, 5 << 20);
+    let body = multipart(&files(&study));
+    let middle = body.len() * 3 / 4;
+    let mut stream = begun(&stage, &body[..middle]);
+    until("the first one is stored", || stage.gateway.counts().instances_stored == 1);
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 409");
+    assert_holds(&stage, &files(&study)[..1]);
+    assert_nothing_left(&stage);
+    assert_eq!(last(&stage).stage, Ended::Failed);
 }
 
 #[test]
