@@ -13,6 +13,8 @@ use crate::dicom_identity::Uid;
 const BATCH: u64 = 4 << 20;
 /// … of a batch while nothing is under way: the line shall not wait for four times as much to be read.
 const EARLY: u64 = 1 << 20;
+/// Instances of a batch. What the store says of so many is below two megabytes.
+const MOST_IN_A_BATCH: usize = 1000;
 
 /// Instances that wait to be sent.
 #[derive(Default)]
@@ -53,7 +55,7 @@ impl Gatherer {
         }
         self.next.bytes += bytes;
         self.next.instances.push(Arc::new(held));
-        if self.next.bytes >= BATCH {
+        if self.next.bytes >= BATCH || self.next.instances.len() >= MOST_IN_A_BATCH {
             self.flush();
         }
     }
@@ -133,6 +135,13 @@ mod tests {
         assert_eq!(batches([held(0, one, 1), held(1, two, BATCH), held(2, three, 1)]), [vec![1], vec![0, 2]]);
         assert_eq!(batches([held(0, one, 1), held(1, None, 1), held(2, three, 1)]), [vec![1], vec![0, 2]]);
         assert_eq!(batches([held(0, one, 1), held(1, one, 1), held(2, two, 1)]), [vec![0], vec![1, 2]]);
+    }
+
+    #[test]
+    fn a_batch_has_not_more_instances_than_an_answer_can_speak_of() {
+        let names: Vec<String> = (0..2500).map(|number| format!("1.{number}")).collect();
+        let all = names.iter().enumerate().map(|(index, name)| held(index, Some(name), 1));
+        assert_eq!(batches(all).iter().map(Vec::len).collect::<Vec<_>>(), [1000, 1000, 500]);
     }
 
     #[test]
