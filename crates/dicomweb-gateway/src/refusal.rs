@@ -100,7 +100,13 @@ impl Refusal {
     pub(crate) fn into_response(self) -> http::Response<ResponseBody> {
         let mut response = http::Response::new(body::empty());
         *response.status_mut() = self.status;
-        if let Some((headers, body)) = self.google {
+        // Google does not redirect; what does is a portal or a proxy, which shall get neither the client's secret nor its
+        // images, and whose page a client would take for success.
+        let leads_away = self.status.is_redirection() && self.status != StatusCode::NOT_MODIFIED;
+        if leads_away {
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+        }
+        if let Some((headers, body)) = self.google.filter(|_| !leads_away) {
             body::copy_end_to_end(&headers, response.headers_mut());
             // What is passed on may be shorter than what Google has sent.
             response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -108,7 +114,7 @@ impl Refusal {
             return response;
         }
         let json = json!({ "error": {
-            "code": self.status.as_u16(),
+            "code": response.status().as_u16(),
             "message": self.failure.cause,
             "remedy": self.failure.remedy,
         }});

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
@@ -14,6 +14,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 
 use crate::{
+    accept,
     body::{self, ResponseBody},
     client_gone::Watch,
     dispatch,
@@ -118,11 +119,20 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Re
 }
 
 /// Answers a request, if whoever sent it may ask.
-async fn if_permitted(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<ResponseBody> {
-    let target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+async fn if_permitted(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<ResponseBody> {
+    let mut target = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
     if target == HEALTH && request.method() == Method::GET {
         return Response::new(body::whole("ok\n"));
     }
+    if request.version() < Version::HTTP_11 {
+        // Where the end of the connection is the end of the body, a part could not be told from the whole.
+        let cause = "the request is HTTP/1.0, in which an answer that breaks off looks like one that ends";
+        let remedy = "send HTTP/1.1; in nginx: `proxy_http_version 1.1;`";
+        let mut refusal = Refusal::own(StatusCode::UPGRADE_REQUIRED, cause, remedy).into_response();
+        refusal.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+        return refusal;
+    }
+    accept::move_from_query(&mut target, request.headers_mut());
     let target = match path::take_apart(&target) {
         Ok(target) => target,
         Err(outside) => {

@@ -90,6 +90,17 @@ fn no_path_leads_out_of_the_store() {
 }
 
 #[test]
+fn who_could_not_tell_a_part_from_the_whole_is_refused() {
+    let stage = Stage::new();
+    let old =
+        format!("GET /my%20store/studies HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\n\r\n");
+    let answer = raw(&stage, &old);
+    assert!(answer.contains(" 426 ") && answer.contains("proxy_http_version"), "{answer}");
+    assert!(raw(&stage, "GET /health HTTP/1.0\r\n\r\n").contains(" 200 "));
+    assert_eq!(of_store(&stage).len(), 0);
+}
+
+#[test]
 fn health_needs_no_secret_and_says_nothing() {
     let stage = Stage::new();
     let answer = ask(&stage, "/health", "");

@@ -64,6 +64,22 @@ fn googles_words_come_through() {
 }
 
 #[test]
+fn nobody_is_led_away() {
+    let stage = Stage::new();
+    for status in [301, 302, 307, 308] {
+        let portal =
+            Fault::answer(Route::Qido, status, "<html>").header("location", "http://portal.example/");
+        stage.emulator.faults().add(portal.times(1));
+        let answer = block_on(stage.request(Method::GET, "studies").send()).unwrap();
+        assert_eq!((answer.status().as_u16(), answer.headers().get("location")), (502, None));
+        let body: Value = serde_json::from_slice(&block_on(answer.bytes()).unwrap()).unwrap();
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(&status.to_string()), "{body}");
+        assert!(body["error"]["remedy"].as_str().unwrap().contains("BaseUrl"), "{body}");
+    }
+}
+
+#[test]
 fn a_revoked_token_costs_one_more_request() {
     let stage = Stage::new();
     search(&stage);
