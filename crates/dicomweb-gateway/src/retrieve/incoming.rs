@@ -66,6 +66,12 @@ pub(super) struct Parts {
 
 /// Sees what an answer brings.
 pub(super) fn incoming(answer: Answer) -> Result<Incoming, Broke> {
+    let encoding = answer.headers.get(header::CONTENT_ENCODING);
+    if let Some(encoding) = encoding.filter(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        let cause = format!("the answer is compressed ({encoding:?}), which nobody has asked for");
+        return Err(Broke::nonsense(&cause, "see what answers at the account's address"));
+    }
     let content_type = answer.headers.get(header::CONTENT_TYPE).cloned();
     let text = content_type.as_ref().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match (multipart::boundary_of(text), content_type.as_ref()) {

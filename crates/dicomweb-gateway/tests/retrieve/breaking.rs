@@ -131,6 +131,12 @@ fn an_answer_that_is_something_else_is_no_instance() {
     scene.stage.emulator.faults().add(portal.until_cleared());
     assert!(matches!(scene.retrieve(), Got::Refused(502, body) if body.contains("text/html")));
     scene.stage.emulator.faults().clear();
+    let compressed = Fault::answer(Route::WadoInstance, 200, "\u{1f}compressed")
+        .header("Content-Type", "application/dicom")
+        .header("Content-Encoding", "gzip");
+    scene.stage.emulator.faults().add(compressed.until_cleared());
+    assert!(matches!(scene.retrieve(), Got::Refused(502, body) if body.contains("gzip")));
+    scene.stage.emulator.faults().clear();
     scene.stage.emulator.faults().add(Fault::answer(Route::Qido, 200, "<html>").until_cleared());
     assert!(matches!(scene.retrieve(), Got::Refused(502, body) if body.contains("search")));
 }
