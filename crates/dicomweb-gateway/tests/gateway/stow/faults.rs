@@ -134,7 +134,8 @@ fn a_far_store_that_starts_anew_in_the_middle_costs_no_instance() {
     let port = emulator.https_url().rsplit(':').next().unwrap().parse().unwrap();
     let mut stage = Stage::with(emulator, OnConflict::Fail, |_| {});
     stage.emulator.faults().add(Fault::latency(Route::Stow, Duration::from_millis(300)).until_cleared());
-    let study = ct(1, 60, 1 << 20);
+    // More than can be under way at once.
+    let study = ct(1, 160, 1 << 20);
     let request = post(&stage, "studies").body(multipart(&files(&study)));
     let uploading = std::thread::spawn(move || {
         block_on(async {
@@ -145,6 +146,7 @@ fn a_far_store_that_starts_anew_in_the_middle_costs_no_instance() {
     until("some of it is there", || !stage.emulator.instances().is_empty());
     let another = Emulator::builder().start().unwrap();
     std::mem::replace(&mut stage.emulator, another).stop();
+    until("it is missed", || stage.gateway.counts().retries > 0);
     stage.emulator = start(port);
     let (status, answer) = uploading.join().unwrap();
     assert_eq!(status, 200, "{answer}");
