@@ -1,6 +1,7 @@
 //! What a client accepts (RFC 9110 section 12.5.1; PS3.18 sections 8.7.4 and 8.7.5), as far as it decides what is done.
 
 use http::{HeaderMap, HeaderValue, header};
+use percent_encoding::percent_decode_str;
 
 use crate::media_type::MediaType;
 
@@ -57,6 +58,28 @@ impl TransferSyntaxes {
         HeaderValue::try_from(self.iter().map(range).collect::<Vec<_>>().join(", "))
             .unwrap_or_else(|_| HeaderValue::from_static(media_type))
     }
+}
+
+/// Lets the query parameter `accept` (PS3.18 section 8.3.3.1) take the place of the `Accept` fields, for clients that cannot
+/// choose these. It is taken out of the target, since Google takes it for an attribute that is searched for.
+pub(crate) fn move_from_query(target: &mut String, headers: &mut HeaderMap) {
+    let Some((path, query)) = target.split_once('?') else { return };
+    let is_accept = |parameter: &&str| parameter.starts_with("accept=");
+    let ranges: Vec<_> = query
+        .split('&')
+        .filter(is_accept)
+        .filter_map(|parameter| parameter.strip_prefix("accept="))
+        .map(|value| percent_decode_str(value).decode_utf8_lossy())
+        .collect();
+    // A plus is one, as in `application/dicom+json`, but where some would write a space.
+    let accepted = ranges.join(", ").replace(";+", "; ").replace(",+", ", ");
+    if ranges.is_empty() {
+        return;
+    }
+    let Ok(accepted) = HeaderValue::try_from(accepted) else { return };
+    headers.insert(header::ACCEPT, accepted);
+    let rest: Vec<&str> = query.split('&').filter(|parameter| !is_accept(parameter)).collect();
+    *target = if rest.is_empty() { path.to_owned() } else { format!("{path}?{}", rest.join("&")) };
 }
 
 /// What a `GET` of a study or series wants by its `Accept` fields. Without one, or where everything is accepted, that is the
@@ -213,6 +236,35 @@ mod tests {
             (&["application/dicom+xml, application/dicom+json"], AnswerFormat::Xml),
         ] {
             assert_eq!(stow_answer_format(&accepting(fields)), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn the_query_says_what_is_accepted() {
+        for (target, expected, accepted) in [
+            ("/a/studies", "/a/studies", "text/html"),
+            ("/a/studies?limit=1", "/a/studies?limit=1", "text/html"),
+            ("/a/studies?acceptable=1", "/a/studies?acceptable=1", "text/html"),
+            ("/a/studies/1?accept=application/dicom+json", "/a/studies/1", "application/dicom+json"),
+            (
+                "/a/studies?limit=1&accept=application%2Fdicom%2Bjson&offset=2",
+                "/a/studies?limit=1&offset=2",
+                "application/dicom+json",
+            ),
+            (
+                "/a/studies/1?accept=multipart/related;+type=%22application/dicom%22;transfer-syntax=*",
+                "/a/studies/1",
+                r#"multipart/related; type="application/dicom";transfer-syntax=*"#,
+            ),
+            ("/a/studies/1?accept=a/b&accept=c/d,e/f", "/a/studies/1", "a/b, c/d,e/f"),
+            // No field can say this, so whoever gets it may say what is wrong.
+            ("/a/studies/1?accept=a/b%0D%0AX:y", "/a/studies/1?accept=a/b%0D%0AX:y", "text/html"),
+        ] {
+            let mut headers = accepting(&["text/html"]);
+            let mut moved = target.to_owned();
+            move_from_query(&mut moved, &mut headers);
+            assert_eq!((moved.as_str(), headers[header::ACCEPT].to_str().unwrap()), (expected, accepted));
+            assert_eq!(headers.len(), 1);
         }
     }
 }
