@@ -8,7 +8,7 @@ use crate::stage::SOON;
 
 /// Sends a study, changes one of its instances, and sends it again: with these options the job ends so, the transfer so, and
 /// the store has the new instance or the old one.
-fn changed(google: &Value, state: &str, has_new: bool) -> (Stage, Study) {
+fn changed(google: &Value, ends: &str, has_new: bool) -> (Stage, Study) {
     let scene = Scene::new();
     let mut google = google.clone();
     if google["BaseUrl"] == "v1" {
@@ -37,7 +37,7 @@ fn changed(google: &Value, state: &str, has_new: bool) -> (Stage, Study) {
         study.instances[0].bytes = new.body;
     }
 
-    assert_eq!(stow(&stage, &resources).end()["State"], state);
+    assert_eq!(stow(&stage, &resources).end()["State"], ends);
     assert_stored(&stage, &study.instances);
     assert_eq!(last(&stage)["InstancesPresent"], 11);
     before.assert_nothing_left(&stage);

@@ -74,8 +74,12 @@ fn an_upload_lasts_for_the_lives_of_four_tokens() {
             break;
         }
         stage.wait_until("it is stored", || stage.scene.emulator.instances().len() >= stored);
-        let tokens = stage.scene.emulator.tokens_issued().len();
-        stage.wait_until("another token", || stage.scene.emulator.tokens_issued().len() > tokens);
+        let tokens = || {
+            let account = stage.orthanc.get("/google-cloud-platform/accounts/g").unwrap().json().unwrap();
+            account["Refreshes"].as_u64().unwrap()
+        };
+        let so_far = tokens();
+        stage.wait_until("another token", || tokens() > so_far);
     }
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).unwrap();

@@ -85,7 +85,7 @@ fn a_second_orthanc_gets_what_the_first_has_sent() {
     let study = Study::new(1, 4, 6, 100);
     let resources = study.put(&stage);
     stow(&stage, &resources).succeeds();
-    let second = super::orthanc(&stage.scene).start().unwrap();
+    let second = orthanc(&stage.scene).start().unwrap();
     second.wait_for_log(|line| line.contains("Account \"g\": ready, as DICOMweb server"), SOON).unwrap();
     stage.scene.emulator.faults().add(Fault::cut_body(Route::Wado, 3000).every(5));
     let body = json!({"Resources": [{"Study": study.uid}], "Synchronous": true});

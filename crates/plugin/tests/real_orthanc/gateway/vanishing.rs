@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    time::Duration,
 };
 
 use google_emulator::{Fault, Route};
@@ -50,6 +51,47 @@ fn in_the_middle_of_an_upload() {
     assert_stored(&stage, &study.instances);
     assert_eq!(last(&stage)["InstancesPresent"], 4);
     before.assert_nothing_left(&stage);
+    stage.stop();
+}
+
+#[test]
+fn with_more_in_the_connection_than_the_gateway_has_read() {
+    let (stage, secret) = with_secret(Scene::new());
+    // 4.4 MB: each is a batch of its own, and the gateway reads ten of them ahead.
+    let study = Study::new(1, 1, 15, 1490);
+    let resources = study.put(&stage);
+    let before = Holdings::of(&stage);
+    stage.scene.emulator.faults().add(Fault::answer(Route::Stow, 503, "{}").until_cleared());
+    let parts: Vec<Vec<u8>> = study.instances[..14].iter().map(part).collect();
+    let mut stream = upload(&stage, &secret, usize::MAX >> 1);
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let body = parts.concat();
+    let mut taken = 0;
+    while let Ok(now) = stream.write(&body[taken..])
+        && now > 0
+    {
+        taken += now;
+    }
+    drop(stream);
+    let starts = parts.iter().scan(0, |at, part| Some(std::mem::replace(at, *at + part.len())));
+    // A name stands in the first 2 kB.
+    let begun = starts.filter(|start| start + 2000 < taken).count();
+    assert!(taken < body.len(), "{begun} instances");
+    // What the kernel has not yet passed on hides the end of the connection, until the gateway reads on.
+    stage.scene.emulator.faults().clear();
+    before.assert_nothing_left(&stage);
+    assert_eq!(last(&stage)["State"], "cancelled");
+    let stored = assert_stored_whole(&stage, &study.instances);
+    assert!(stored < begun);
+
+    // The DICOMweb plugin believes that it has sent all that it has written.
+    stow(&stage, &resources[14..]).fails();
+    let told = last(&stage);
+    assert_eq!(
+        [&told["State"], &told["InstancesFailed"]],
+        [&json!("failed"), &json!(begun - stored)],
+        "{told:#}"
+    );
     stage.stop();
 }
 
