@@ -84,6 +84,7 @@ impl Counts {
 /// What can be asked for.
 enum Step {
     Page { offset: usize },
+    FewSeries,
     Series(Uid, usize),
     Instance(Key),
     Unlisted,
@@ -92,6 +93,7 @@ enum Step {
 /// What was asked for and came.
 enum Done {
     Page { offset: usize, found: Vec<Found> },
+    FewSeries(Vec<Uid>),
     Series(Uid),
     Rest,
 }
@@ -100,7 +102,7 @@ impl Step {
     /// How many places it takes.
     fn places(&self) -> usize {
         match self {
-            Self::Page { .. } => 0,
+            Self::Page { .. } | Self::FewSeries => 0,
             Self::Series(_, instances) => plan::places_of_stream(*instances),
             Self::Instance(_) | Self::Unlisted => 1,
         }
@@ -111,6 +113,10 @@ impl Step {
             Self::Page { offset } => {
                 let found = listing::page(retrieval, offset).await?;
                 Ok(Done::Page { offset, found })
+            }
+            Self::FewSeries => {
+                let series = listing::few_series(retrieval, plan::MOST_EARLY_STREAMS).await;
+                Ok(Done::FewSeries(series))
             }
             Self::Series(series, _) => {
                 stream::series(retrieval, &series).await?;
@@ -175,6 +181,8 @@ struct Queue<'a> {
     pages: BTreeMap<usize, usize>,
     /// Pages that have not come yet.
     pages_asked: usize,
+    /// Whether the first pages have been turned into steps.
+    is_planned: bool,
     /// Series whose streams are asked for, or will be. What else is listed of them waits until they have ended.
     streams: HashMap<Uid, StreamState>,
     without_news: usize,
@@ -198,11 +206,13 @@ struct Batch {
 
 impl<'a> Queue<'a> {
     fn new(retrieval: &'a Retrieval) -> Self {
-        let steps: VecDeque<Step> = listing::first_pages().map(|offset| Step::Page { offset }).collect();
+        let pages = listing::first_pages().map(|offset| Step::Page { offset });
+        let series = retrieval.series().is_none().then_some(Step::FewSeries);
         Self {
             retrieval,
-            pages_asked: steps.len(),
-            steps,
+            pages_asked: listing::first_pages().count(),
+            is_planned: false,
+            steps: series.into_iter().chain(pages).collect(),
             listed: HashMap::new(),
             pages: BTreeMap::new(),
             streams: HashMap::new(),
@@ -220,6 +230,15 @@ impl<'a> Queue<'a> {
     fn go_on(&mut self, done: Done) -> Result<(), Box<Refusal>> {
         match done {
             Done::Page { offset, found } => self.page(offset, found),
+            Done::FewSeries(series) => {
+                if !self.is_planned && plan::are_streams(series.len()) {
+                    for series in series {
+                        self.streams.insert(series.clone(), StreamState::Asked);
+                        self.steps.push_back(Step::Series(series, usize::MAX));
+                    }
+                }
+                Ok(())
+            }
             Done::Series(series) => {
                 let waiting = self.retrieval.ledger().waiting(&series);
                 for key in waiting {
@@ -256,6 +275,7 @@ impl<'a> Queue<'a> {
         // All of the first pages: on one alone, a series that fills it would look like most of the study.
         if self.pages_asked == 0 {
             let listed = std::mem::take(&mut self.listed);
+            self.is_planned = true;
             self.plan(listed, all);
             match listing::next_page(&self.pages) {
                 Some(offset) => {
@@ -263,7 +283,7 @@ impl<'a> Queue<'a> {
                     self.steps.push_front(Step::Page { offset });
                 }
                 None if all == 0 => self.steps.push_back(Step::Unlisted),
-                None => {}
+                None => self.retrieval.ledger().listed_whole(),
             }
         }
         Ok(())
@@ -280,14 +300,13 @@ impl<'a> Queue<'a> {
         batches.sort_by_key(|(_, batch)| std::cmp::Reverse(batch.keys.len()));
         let mut single = Vec::new();
         for (series, batch) in batches {
+            let estimate = batch.pixels.checked_div(batch.with_pixels);
+            let is_stream = plan::is_stream(batch.keys.len(), all, estimate);
             match self.streams.get(&series) {
-                Some(StreamState::Asked) => {}
-                None if plan::is_stream(
-                    batch.keys.len(),
-                    all,
-                    batch.pixels.checked_div(batch.with_pixels),
-                ) =>
-                {
+                Some(StreamState::Asked) if is_stream => {}
+                // It began before this was known. Single requests help it from the other end, and it ends where they meet.
+                Some(StreamState::Asked) => single.extend(batch.keys.into_iter().rev()),
+                None if is_stream => {
                     self.streams.insert(series.clone(), StreamState::Asked);
                     self.steps.push_back(Step::Series(series, batch.keys.len()));
                 }

@@ -1,6 +1,6 @@
 //! Which instances there are, and what has become of each: none is written twice, none forgotten.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::dicom_identity::Uid;
 
@@ -24,34 +24,54 @@ enum State {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     states: HashMap<Key, State>,
+    /// Those that a search has found; a stream may bring others, or be faster.
+    found: HashSet<Key>,
+    /// How many of each series are waiting.
+    waiting: HashMap<Uid, usize>,
     written: usize,
+    is_whole: bool,
 }
 
 impl Ledger {
     /// A search has found it. Whether that is new.
     pub(super) fn list(&mut self, key: Key) -> bool {
-        let before = self.states.len();
-        self.states.entry(key).or_insert(State::Waiting);
-        self.states.len() > before
+        if !self.states.contains_key(&key) {
+            self.set(&key, State::Waiting);
+        }
+        self.found.insert(key)
+    }
+
+    /// The search has found everything.
+    pub(super) fn listed_whole(&mut self) {
+        self.is_whole = true;
+    }
+
+    /// Whether everything is listed, and of this series nothing is left to be fetched by anybody who has not begun.
+    pub(super) fn has_nothing_left(&self, series: &Uid) -> bool {
+        self.is_whole && self.waiting.get(series).is_none_or(|waiting| *waiting == 0)
     }
 
     /// Lets one caller fetch it, whether it is listed or not; false if somebody does already, or has done.
     pub(super) fn claim(&mut self, key: &Key) -> bool {
-        let state = self.states.entry(key.clone()).or_insert(State::Waiting);
-        let is_free = *state == State::Waiting;
+        let is_free = self.states.get(key).is_none_or(|state| *state == State::Waiting);
         if is_free {
-            *state = State::Claimed;
+            self.set(key, State::Claimed);
         }
         is_free
     }
 
     /// Whoever has claimed it could not fetch it.
     pub(super) fn release(&mut self, key: &Key) {
-        if let Some(state) = self.states.get_mut(key)
-            && *state == State::Claimed
-        {
-            *state = State::Waiting;
+        if self.states.get(key) == Some(&State::Claimed) {
+            self.set(key, State::Waiting);
         }
+    }
+
+    fn set(&mut self, key: &Key, state: State) {
+        let before = self.states.insert(key.clone(), state);
+        let waiting = self.waiting.entry(key.series.clone()).or_default();
+        *waiting += usize::from(state == State::Waiting);
+        *waiting -= usize::from(before == Some(State::Waiting));
     }
 
     /// Whoever has claimed it has written it.
@@ -110,12 +130,19 @@ mod tests {
         assert!(!ledger.claim(&key("1")));
         assert_eq!(ledger.listed_and_written(), (2, 1));
         assert_eq!(ledger.waiting(&key("1").series), [key("2")]);
+        assert!(!ledger.has_nothing_left(&key("1").series));
+        assert!(ledger.claim(&key("2")));
+        assert!(!ledger.has_nothing_left(&key("1").series));
+        ledger.listed_whole();
+        assert!(ledger.has_nothing_left(&key("1").series));
     }
 
     #[test]
     fn what_could_not_be_fetched_waits_again_and_what_comes_unlisted_counts() {
         let mut ledger = Ledger::default();
         assert!(ledger.claim(&key("9")));
+        // It is news all the same that the search knows it.
+        assert!(ledger.list(key("9")));
         assert!(!ledger.list(key("9")));
         ledger.release(&key("9"));
         assert_eq!(ledger.waiting(&key("9").series), [key("9")]);

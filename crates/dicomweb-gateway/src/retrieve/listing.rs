@@ -47,6 +47,19 @@ pub(super) async fn page(retrieval: &Retrieval, offset: usize) -> Result<Vec<Fou
     })
 }
 
+/// The series of the study, if they are `few`: a list so short is here long before that of the instances, and their streams can
+/// begin. No series where there are more, or where it cannot be found out.
+pub(super) async fn few_series(retrieval: &Retrieval, few: usize) -> Vec<Uid> {
+    let path = format!("{}/series?limit={}", retrieval.study_path(), few + 1);
+    let ask = retrieval.ask(path, HeaderValue::from_static("application/dicom+json"));
+    let mut attempts = Attempts::new(&retrieval.shared, &retrieval.store, &ask, Some(&retrieval.transfer));
+    let Ok((_, _, body)) = attempts.whole(LARGEST).await else { return Vec::new() };
+    let results: Vec<Value> = serde_json::from_slice(&body).unwrap_or_default();
+    let uid = |result: &Value| Uid::parse(result.get("0020000E")?.get("Value")?.get(0)?.as_str()?.as_bytes());
+    let series: Vec<Uid> = results.iter().filter_map(uid).collect();
+    if series.len() > few { Vec::new() } else { series }
+}
+
 /// The numbers of the first instances of the pages to begin with.
 pub(super) fn first_pages() -> impl Iterator<Item = usize> {
     (0..AT_FIRST).map(|page| page * PAGE)

@@ -15,6 +15,8 @@ const LARGEST_IN_STREAM: u64 = 8 << 20;
 const STREAM: usize = 4;
 /// What is to be under way at once, in bytes: what 400 MB/s bring in 40 ms.
 const UNDER_WAY: u64 = 16 << 20;
+/// Streams that begin before the instances are known.
+pub(super) const MOST_EARLY_STREAMS: usize = 8;
 /// Bounds of the number of single requests at once: four connections fill a line whatever the instances, and more than 64 give
 /// the server more work than the line.
 const PLACES: RangeInclusive<usize> = 4..=64;
@@ -27,6 +29,12 @@ pub(super) fn is_stream(instances: usize, all: usize, estimate: Option<u64>) -> 
     instances >= 2
         && instances as u128 * 100 <= all as u128 * LARGEST_STREAM
         && estimate.is_none_or(|bytes| bytes <= LARGEST_IN_STREAM)
+}
+
+/// Whether a study with so many series is probably one of several series of several instances each, so that their streams can
+/// begin before the instances are known. Fewer would not fill the line; of more, many have few instances.
+pub(super) fn are_streams(series: usize) -> bool {
+    (4..=MOST_EARLY_STREAMS).contains(&series)
 }
 
 /// How many places the stream of a series with so many `instances` takes.

@@ -92,6 +92,10 @@ async fn read(retrieval: &Retrieval, answer: Answer, series: Option<&Uid>) -> Re
                 Recognised { key: Some(key), beginning, is_all } if retrieval.ledger().claim(&key) => {
                     write(retrieval, &mut parts, &key, &headers, beginning, is_all).await?;
                 }
+                // Others have been faster, and may have taken all that is left.
+                Recognised { key: Some(key), .. } if retrieval.ledger().has_nothing_left(&key.series) => {
+                    return Ok(unknown);
+                }
                 Recognised { key: Some(_), .. } => {}
                 Recognised { key: None, .. } => unknown += 1,
             },
