@@ -139,7 +139,13 @@ fn restart(stage: &mut Stage, folder: &std::path::Path) {
     let (http, https) = (port(emulator.http_url()), port(emulator.https_url()));
     let placeholder = lasting(other.path()).start().unwrap();
     std::mem::replace(&mut stage.scene.emulator, placeholder).stop();
-    stage.scene.emulator = lasting(folder).http_port(http).https_port(https).start().unwrap();
+    // Meanwhile the port may be that of somebody's connection, for a moment.
+    let mut started = None;
+    stage.wait_until("Google's start", || {
+        started = lasting(folder).http_port(http).https_port(https).start().ok();
+        started.is_some()
+    });
+    stage.scene.emulator = started.unwrap();
 }
 
 #[test]

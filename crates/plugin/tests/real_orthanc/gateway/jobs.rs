@@ -86,11 +86,10 @@ fn a_job_that_is_cancelled_and_resubmitted() {
     let middle = Middle::new(20);
     let job = middle.begin();
     job.is_to("cancel");
-    // The DICOMweb plugin notices it when it is asked for more.
+    // The DICOMweb plugin notices it when it is asked for more; how much it has sent until then differs.
     middle.mend();
     job.wait_for(&["Failure"]);
     middle.before.assert_nothing_left(&middle.stage);
-    assert!(!middle.is_complete(), "{:#}", last(&middle.stage));
     // The DICOMweb plugin sends what it had not read before.
     job.is_to("resubmit");
     middle.is_true_of(&job);
