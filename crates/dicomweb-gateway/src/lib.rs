@@ -39,6 +39,7 @@ mod store;
 mod stow;
 mod transfers;
 mod trouble;
+mod words;
 
 pub use gateway::Gateway;
 pub use settings::Settings;

@@ -5,9 +5,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use google_credentials::{Failure, FailureKind, Grant, Response, Sent, TransportError, remedy};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::body::{self, ResponseBody};
+use crate::{
+    body::{self, ResponseBody},
+    words,
+};
 
 /// Why a request did not succeed.
 #[derive(Debug, Clone)]
@@ -35,7 +38,7 @@ impl Refusal {
         let response = Response {
             status: status.as_u16(),
             headers: kept.collect(),
-            body: if may_repeat_a_patient(url, status) { Vec::new() } else { body.to_vec() },
+            body: if may_repeat_a_patient(url, status) { Vec::new() } else { without_values(&body) },
             sent: Sent::new(grant.map(|grant| grant.token.value.clone())),
         };
         let principal = grant.and_then(|grant| grant.principal.as_deref());
@@ -124,6 +127,19 @@ impl Refusal {
     }
 }
 
+/// Google's answer as far as the log may have it (AIP-193 for its form).
+fn without_values(body: &[u8]) -> Vec<u8> {
+    let Ok(mut answer) = serde_json::from_slice::<Value>(body) else {
+        return words::without_values(&String::from_utf8_lossy(body)).into_bytes();
+    };
+    // Streaming methods wrap the error in an array.
+    let error = if answer.is_array() { answer.get_mut(0) } else { Some(&mut answer) };
+    if let Some(Value::String(message)) = error.and_then(|error| error.get_mut("error")?.get_mut("message")) {
+        *message = words::without_values(message);
+    }
+    answer.to_string().into_bytes()
+}
+
 /// Parameters of a query that say nothing of a patient (PS3.18 sections 8.3.4 and 10.6).
 const HARMLESS_PARAMETERS: [&str; 10] = [
     "includefield",
@@ -163,6 +179,12 @@ mod tests {
             assert_eq!(refusal.google_body().map(|body| body.ends_with(b"Doe\"}}")), Some(true));
             refusal.in_words()
         };
+        let of_upload =
+            Bytes::from_static(br#"{"error":{"code":400,"message":"bad value 'Doe' in '1.2.3'"}}"#);
+        let (url, now) = ("https://healthcare.example/v1/studies", SystemTime::UNIX_EPOCH);
+        let refusal =
+            Refusal::of_google(url, StatusCode::BAD_REQUEST, HeaderMap::new(), of_upload, now, None);
+        assert!(refusal.in_words().contains("bad value '…' in '1.2.3'"), "{}", refusal.in_words());
         for (query, status, is_quoted) in [
             ("", StatusCode::BAD_REQUEST, true),
             ("?limit=1&StudyInstanceUID=1.2", StatusCode::BAD_REQUEST, true),

@@ -16,6 +16,7 @@ use crate::{
     body::{self, ResponseBody},
     refusal::Refusal,
     transfers::Stage,
+    words,
 };
 
 impl Upload<'_> {
@@ -58,7 +59,7 @@ impl Upload<'_> {
             shared.troubles.mended(store);
             items.extend(self.still_missing().await);
         } else {
-            let words = self.transfer.report().failures.join("; ");
+            let words = words::without_values(&self.transfer.report().failures.join("; "));
             let remedy = "correct what is refused where it comes from, or send the study again if it was not the instances' fault";
             let (all, stored) = (self.records.len(), self.records.stored());
             let what = format!("{} of {all} instances of an upload", all - stored);
