@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use google_credentials::{AccessToken, Failure, Grant, Secret, TransportError, TransportErrorKind};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -41,6 +42,7 @@ pub(crate) struct Attempts<'a> {
     store: &'a Store,
     ask: &'a Ask,
     transfer: Option<&'a Transfer>,
+    /// When patience began: later by as long as attempts moved bytes, so that what is large or slow has as much as the rest.
     began: SystemTime,
     /// How often it was sent.
     made: u32,
@@ -96,7 +98,9 @@ impl<'a> Attempts<'a> {
             self.made += 1;
             let sent_at = self.shared.world.now();
             let url = self.store.url(grant.as_ref(), &self.ask.path);
-            let response = match self.send(&url, grant.as_ref()).await {
+            let (response, moved) = self.send(&url, grant.as_ref()).await;
+            self.began += moved;
+            let response = match response {
                 Ok(response) => response,
                 Err(error) => {
                     self.again(Refusal::of_transport(&url, &error), Failed::Transport(error.kind)).await?;
@@ -129,14 +133,17 @@ impl<'a> Attempts<'a> {
             let refusal = Refusal::of_google(&url, status, headers, words, sent_at, grant.as_ref());
             if status == StatusCode::UNAUTHORIZED
                 && self.refused.is_none()
-                && self.ask.content.is_repeatable()
                 && let Some(grant) = grant
-                && self.store.tokens.is_some()
+                && let Some(tokens) = &self.store.tokens
             {
                 tracing::info!("{}: Google refused its token; it gets another one", self.store.title());
-                self.refused = Some(grant.token);
-                self.count_retry();
-                continue;
+                if self.ask.content.is_repeatable() {
+                    self.refused = Some(grant.token);
+                    self.count_retry();
+                    continue;
+                }
+                // For whoever asks next: the first look at it is the wish, and nobody waits here.
+                drop(tokens.other_than(&grant.token).now_or_never());
             }
             let failed = Failed::Status(status.as_u16(), refusal.retry_after());
             self.again(refusal, failed).await?;
@@ -156,6 +163,7 @@ impl<'a> Attempts<'a> {
     pub(crate) fn progressed(&mut self) {
         self.began = self.shared.world.now();
         self.made = 0;
+        self.refused = None;
     }
 
     /// The good answer, read whole.
@@ -224,36 +232,74 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Sends the request once. The time limit is one of inactivity, of both directions.
-    async fn send(&self, url: &str, grant: Option<&Grant>) -> Result<reqwest::Response, TransportError> {
+    /// Sends the request once: its answer, and how long bytes of its body were moving.
+    async fn send(
+        &self,
+        url: &str,
+        grant: Option<&Grant>,
+    ) -> (Result<reqwest::Response, TransportError>, Duration) {
+        let sent = Arc::new(AtomicU64::new(0));
+        let request = match self.request(url, grant, &sent) {
+            Ok(request) => request,
+            Err(error) => return (Err(error), Duration::ZERO),
+        };
+        let outcome = self.while_it_moves(request, &sent).await;
+        self.shared.transfers.totals.sent(sent.load(Ordering::Relaxed));
+        outcome
+    }
+
+    fn request(
+        &self,
+        url: &str,
+        grant: Option<&Grant>,
+        sent: &Arc<AtomicU64>,
+    ) -> Result<reqwest::RequestBuilder, TransportError> {
         let client = self.shared.client.client()?;
         let mut request = client.request(self.ask.method.clone(), url).headers(self.ask.headers.clone());
         if let Some(grant) = grant {
             request = request.header(header::AUTHORIZATION, bearer(&grant.token.value)?);
-            if let Some(project) = &grant.quota_project {
-                request = request.header("x-goog-user-project", project);
+            // The client's own counts, as without the gateway.
+            if let Some(project) = &grant.quota_project
+                && !self.ask.headers.contains_key(QUOTA_PROJECT)
+            {
+                request = request.header(QUOTA_PROJECT, project);
             }
         }
-        let sent = Arc::new(AtomicU64::new(0));
-        if let Some(body) = self.ask.content.body(&sent) {
-            request = request.body(body);
-        }
+        Ok(match self.ask.content.body(sent) {
+            Some(body) => request.body(body),
+            None => request,
+        })
+    }
+
+    /// Waits for the answer. The time limit is one of inactivity, of both directions.
+    async fn while_it_moves(
+        &self,
+        request: reqwest::RequestBuilder,
+        sent: &AtomicU64,
+    ) -> (Result<reqwest::Response, TransportError>, Duration) {
+        let Shared { world, client, settings, .. } = &**self.shared;
+        let look_every = settings.inactivity / LOOKS;
+        let (began, mut moved) = (world.now(), Duration::ZERO);
+        let (mut looks_in_silence, mut before) = (0, 0);
         let sending = request.send();
         tokio::pin!(sending);
-        let outcome = loop {
-            let before = sent.load(Ordering::Relaxed);
+        loop {
             tokio::select! {
                 biased;
-                outcome = &mut sending => break outcome.map_err(|error| self.shared.client.failed(&error)),
-                () = self.shared.world.sleep(self.shared.settings.inactivity) => {
-                    if sent.load(Ordering::Relaxed) == before {
-                        break Err(silence(self.shared.settings.inactivity));
-                    }
-                }
+                outcome = &mut sending => return (outcome.map_err(|error| client.failed(&error)), moved),
+                () = world.sleep(look_every) => {}
             }
-        };
-        self.shared.transfers.totals.sent(sent.load(Ordering::Relaxed));
-        outcome
+            let now = sent.load(Ordering::Relaxed);
+            if now != before {
+                (looks_in_silence, before) = (0, now);
+                moved = world.now().duration_since(began).unwrap_or_default();
+                continue;
+            }
+            looks_in_silence += 1;
+            if looks_in_silence == LOOKS {
+                return (Err(silence(settings.inactivity)), moved);
+            }
+        }
     }
 }
 
@@ -301,6 +347,10 @@ impl AnswerBody {
     }
 }
 
+/// How often it is looked within the time of inactivity whether something moves.
+const LOOKS: u32 = 12;
+/// Who pays, where that is not the project of the store.
+const QUOTA_PROJECT: &str = "x-goog-user-project";
 /// What is read of a refusal: Google's own are below a few kilobytes; what is longer comes from elsewhere.
 const LARGEST_REFUSAL: usize = 1 << 20;
 

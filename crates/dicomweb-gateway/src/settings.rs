@@ -19,7 +19,8 @@ pub struct Settings {
     pub spool_folder: PathBuf,
     /// Nothing is waited for that has not moved a byte for so long.
     pub inactivity: Duration,
-    /// How long after its beginning a part of a transfer is still sent again: time for Google, or for the line, to come back.
+    /// How long a part of a transfer is sent again: time for Google, or for the line, to come back. It is counted from its
+    /// beginning, without the time in which bytes of it moved.
     pub patience: Duration,
     /// The same for requests that somebody waits for in front of a screen: searches, single instances, deletions.
     pub patience_of_requests: Duration,

@@ -7,7 +7,7 @@ use google_emulator::{EmptySearch, Emulator, Fault, Route, SeenRequest};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::stage::{SECRET, Stage, block_on};
+use crate::stage::{PAYER, SECRET, Stage, block_on};
 
 fn searches(stage: &Stage) -> Vec<SeenRequest> {
     let mut seen = stage.emulator.requests();
@@ -36,6 +36,38 @@ fn a_request_reaches_google_with_the_token_and_without_the_secret() {
     assert_eq!(seen.header("authorization"), Some(format!("Bearer {token}").as_str()));
     assert_eq!(seen.header("x-site"), Some("7"));
     assert!(!seen.headers.iter().any(|(_, value)| value.contains(SECRET)));
+}
+
+#[test]
+fn one_project_pays() {
+    for own in [None, Some("another")] {
+        let stage = Stage::new();
+        let mut request = stage.request(Method::GET, "studies");
+        if let Some(own) = own {
+            request = request.header("X-Goog-User-Project", own);
+        }
+        block_on(request.send()).unwrap();
+        let seen = searches(&stage).pop().unwrap();
+        let named = seen.headers.iter().filter(|(name, _)| name == "x-goog-user-project");
+        assert_eq!(named.map(|(_, value)| value.as_str()).collect::<Vec<_>>(), [own.unwrap_or(PAYER)]);
+    }
+}
+
+#[test]
+fn what_is_sent_once_makes_way_for_the_next() {
+    let stage = Stage::new();
+    search(&stage);
+    stage.emulator.revoke_tokens();
+    let post = || {
+        let request = stage.request(Method::POST, "studies").header("content-type", "application/dicom");
+        block_on(request.body("no DICOM").send()).unwrap().status().as_u16()
+    };
+    assert_eq!(post(), 401);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while post() == 401 {
+        assert!(std::time::Instant::now() < deadline, "nobody has asked for another token");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

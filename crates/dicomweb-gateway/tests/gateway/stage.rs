@@ -23,6 +23,9 @@ pub(crate) const ACCOUNT: &str = "my store";
 /// What the client shows.
 pub(crate) const SECRET: &str = "knock-knock-knock-knock";
 
+/// The account's `QuotaProject`.
+pub(crate) const PAYER: &str = "payer";
+
 /// A gateway that serves. Dropped, it has ended.
 pub(crate) struct Stage {
     pub(crate) emulator: Emulator,
@@ -86,8 +89,10 @@ impl Stage {
             on_conflict,
         };
         let gateway = Gateway::new(settings, Arc::clone(&world), vec![store]);
+        let mut source = Source::of(Credential::ServiceAccountFile(key));
+        source.quota_project = Some(PAYER.to_owned());
         let keeping = Keeping {
-            source: Source::of(Credential::ServiceAccountFile(key)),
+            source,
             look_every: Duration::from_secs(60),
             name: format!("Account \"{ACCOUNT}\""),
             option_path: ACCOUNT.to_owned(),

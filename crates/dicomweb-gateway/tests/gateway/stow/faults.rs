@@ -1,9 +1,11 @@
 //! A bad network and a busy server.
 
+use std::io::{Read as _, Write as _};
+
 use dicomweb_gateway::Stage as Ended;
 use google_emulator::{Effect, Fault, Route};
 
-use super::*;
+use super::{bounds::begun, *};
 
 /// Everything is stored whatever happens to every fifth request.
 fn survives(effects: impl IntoIterator<Item = Effect>) {
@@ -152,4 +154,32 @@ fn a_far_store_that_starts_anew_in_the_middle_costs_no_instance() {
     assert_eq!(status, 200, "{answer}");
     assert_holds(&stage, &files(&study));
     assert!(last(&stage).retries > 0);
+}
+
+#[test]
+fn what_is_large_or_slow_has_as_much_patience_as_the_rest() {
+    let stage = staged(OnConflict::Fail, |settings| {
+        settings.inactivity = Duration::from_secs(2);
+        settings.patience = Duration::from_secs(1);
+        settings.spool_over = 100_000;
+    });
+    let study = ct(1, 1, 5 << 20);
+    stage.emulator.faults().add(Fault::reset(Route::Stow, 4 << 20).times(1));
+    let body = multipart(&files(&study));
+    let mut pieces = body.chunks(body.len() / 12);
+    let mut stream = begun(&stage, pieces.next().unwrap());
+    for piece in pieces {
+        // The network, for longer than patience.
+        std::thread::sleep(Duration::from_millis(250));
+        write!(stream, "{:x}\r\n", piece.len()).unwrap();
+        stream.write_all(piece).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert_holds(&stage, &files(&study));
+    assert_eq!(last(&stage).retries, 1);
+    assert_nothing_left(&stage);
 }
