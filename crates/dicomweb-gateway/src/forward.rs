@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
@@ -126,4 +126,27 @@ pub(crate) fn passed_on(headers: &HeaderMap) -> HeaderMap {
         passed_on.remove(name);
     }
     passed_on
+}
+
+/// The same of a request that becomes others: without those that speak of its body, or of the one that answers it.
+pub(crate) fn passed_on_of_transfer(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = passed_on(headers);
+    for name in [
+        header::ACCEPT,
+        header::ACCEPT_ENCODING,
+        header::CONTENT_ENCODING,
+        header::CONTENT_TYPE,
+        HeaderName::from_static("content-md5"),
+        HeaderName::from_static("digest"),
+        HeaderName::from_static("content-digest"),
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+        header::IF_RANGE,
+        header::RANGE,
+    ] {
+        headers.remove(name);
+    }
+    headers
 }

@@ -108,7 +108,7 @@ pub(crate) async fn answer(
         study,
         series,
         syntaxes,
-        headers: passed_on(headers),
+        headers: forward::passed_on_of_transfer(headers),
         transfer,
         output: Output::new(writer, sender),
         ledger: Mutex::default(),
@@ -197,25 +197,6 @@ impl Sizes {
     fn average(&self) -> Option<u64> {
         self.bytes.load(Relaxed).checked_div(self.count.load(Relaxed))
     }
-}
-
-/// The client's header fields, without those that speak of the body that it gets from us.
-fn passed_on(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = forward::passed_on(headers);
-    for name in [
-        header::ACCEPT,
-        header::ACCEPT_ENCODING,
-        header::CONTENT_TYPE,
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-        header::IF_RANGE,
-        header::RANGE,
-    ] {
-        headers.remove(name);
-    }
-    headers
 }
 
 fn random_bytes(world: &dyn World) -> [u8; 16] {

@@ -28,7 +28,8 @@ use hyper::body::Incoming;
 pub(crate) use self::{conflict::Overwriting, remembered::Remembered};
 use self::{intake::Intake, send::Way, upload::Upload};
 use crate::{
-    accept, body::ResponseBody, gateway::Shared, multipart, refusal::Refusal, store::Store, transfers::Kind,
+    accept, body::ResponseBody, forward, gateway::Shared, multipart, refusal::Refusal, store::Store,
+    transfers::Kind,
 };
 
 /// Answers an upload: `POST studies` or `POST studies/{study}` of `multipart/related; type="application/dicom"`.
@@ -49,7 +50,9 @@ pub(crate) async fn answer(
     };
     let transfer = shared.transfers.begin(&store.name, Kind::Store, shared.world.now());
     let complaints = AtomicU64::new(0);
-    let way = Way { shared, store, study, transfer: Some(&transfer), complaints: &complaints };
+    let headers = forward::passed_on_of_transfer(&parts.headers);
+    let way =
+        Way { shared, store, study, headers: &headers, transfer: Some(&transfer), complaints: &complaints };
     let mut upload = Upload::new(way, &transfer);
     let intake = Intake::new(shared, &store.name, incoming, &boundary);
     let end = upload.run(intake, parts.extensions.get().cloned()).await;

@@ -17,22 +17,24 @@ use std::{
     },
 };
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use ring::digest::{Context, SHA256};
 use tokio::{sync::oneshot, task::JoinSet};
 
 use super::{
     instance::{Digest, Held, Kept, Name, OUT_OF_RESOURCES, Outcome},
-    said,
+    listing, said,
     send::{self, Way},
 };
 use crate::{
     content::{Content, Piece},
+    dicom_identity::Reader,
     exchange::{Ask, Attempts},
     multipart::{self, Writer},
     refusal::Refusal,
     retry::{self, Failed},
     store::{OnConflict, Store},
+    words,
 };
 
 /// `WarningReason` of an instance that the store has otherwise than it was sent: "Coercion of Data Elements" (PS3.18 table
@@ -100,7 +102,11 @@ pub(super) async fn settle(way: Way<'_>, held: &Arc<Held>, outcome: Outcome) -> 
     };
     match way.store.on_conflict {
         OnConflict::Fail => outcome,
-        OnConflict::Keep => Outcome::Stored { warning: Some(STORED_OTHERWISE), name: None },
+        // Not on Google's word alone: it may have meant something else.
+        OnConflict::Keep => match listing::has(way, &name).await {
+            Ok(true) => Outcome::Stored { warning: Some(STORED_OTHERWISE), name: None },
+            Ok(false) | Err(_) => outcome,
+        },
         OnConflict::Overwrite => overwrite(way, held, name).await,
     }
 }
@@ -123,6 +129,7 @@ async fn overwrite(way: Way<'_>, held: &Arc<Held>, name: Arc<Name>) -> Outcome {
     }
     let (reply, replied) = oneshot::channel();
     let (shared, store, study) = (Arc::clone(way.shared), way.store.clone(), way.study.map(str::to_owned));
+    let headers = way.headers.clone();
     let held = Arc::clone(held);
     way.shared.overwriting.spawn(async move {
         let complaints = AtomicU64::new(0);
@@ -130,6 +137,7 @@ async fn overwrite(way: Way<'_>, held: &Arc<Held>, name: Arc<Name>) -> Outcome {
             shared: &shared,
             store: &store,
             study: study.as_deref(),
+            headers: &headers,
             transfer: None,
             complaints: &complaints,
         };
@@ -203,7 +211,7 @@ async fn restored(way: Way<'_>, old: &Old, outcome: Outcome) -> Outcome {
         let ask = Ask {
             method: Method::POST,
             path: "studies".to_owned(),
-            headers: send::headers(&content_type),
+            headers: way.headers_with(&content_type),
             content: Content::Pieces(Arc::new(pieces)),
             patience: way.shared.settings.patience,
         };
@@ -220,9 +228,9 @@ async fn restored(way: Way<'_>, old: &Old, outcome: Outcome) -> Outcome {
     if let Outcome::Failed { detail, .. } = stored {
         tracing::error!(
             "{}: an instance was to be replaced: the stored one was deleted, and neither the new one nor the old one could be \
-             stored: {detail}; the old one is in the file {}: store it again, then delete the file",
+             stored: {}",
             way.store.title(),
-            old.path.display()
+            words::without_values(&detail)
         );
     }
     outcome
@@ -232,7 +240,7 @@ async fn delete(way: Way<'_>, name: &Name) -> Result<(), Refusal> {
     let ask = Ask {
         method: Method::DELETE,
         path: name.path(),
-        headers: HeaderMap::new(),
+        headers: way.headers.clone(),
         content: Content::Empty,
         patience: way.shared.settings.patience,
     };
@@ -241,6 +249,8 @@ async fn delete(way: Way<'_>, name: &Name) -> Result<(), Refusal> {
 
 /// The instance that the store has, in a file of which the name is known: it is still there if this process ends.
 struct Old {
+    /// The account, for the log.
+    title: String,
     file: Arc<File>,
     path: PathBuf,
     length: u64,
@@ -257,7 +267,14 @@ impl Old {
 
 impl Drop for Old {
     fn drop(&mut self) {
-        if !self.is_the_only_one.load(Ordering::Relaxed) {
+        if self.is_the_only_one.load(Ordering::Relaxed) {
+            tracing::error!(
+                "{}: the stored instance that was to be replaced is perhaps only in the file {} now: store it again if the \
+                 store lacks it, then delete the file",
+                self.title,
+                self.path.display()
+            );
+        } else {
             drop(std::fs::remove_file(&self.path));
         }
     }
@@ -265,12 +282,10 @@ impl Drop for Old {
 
 /// Fetches the instance that the store has; `None` where it has none.
 async fn fetch(way: Way<'_>, name: &Name) -> Result<Option<Old>, Outcome> {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/dicom; transfer-syntax=*"));
     let ask = Ask {
         method: Method::GET,
         path: name.path(),
-        headers,
+        headers: way.headers_accepting("application/dicom; transfer-syntax=*"),
         content: Content::Empty,
         patience: way.shared.settings.patience,
     };
@@ -288,13 +303,14 @@ async fn fetch(way: Way<'_>, name: &Name) -> Result<Option<Old>, Outcome> {
             Err(refusal) => return Err(refused(refusal)),
         };
         let mut old = create(way).map_err(no_disk)?;
-        let mut digest = Context::new(&SHA256);
+        let (mut digest, mut reader) = (Context::new(&SHA256), Reader::new());
         let read = loop {
             match body.chunk().await {
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
                 Ok(Some(bytes)) => {
                     digest.update(&bytes);
+                    reader.feed(&bytes);
                     let (file, offset) = (Arc::clone(&old.file), old.length);
                     old.length += bytes.len() as u64;
                     let written =
@@ -305,6 +321,11 @@ async fn fetch(way: Way<'_>, name: &Name) -> Result<Option<Old>, Outcome> {
         };
         match read {
             Ok(()) => {
+                if reader.identity().sop_instance_uid.as_ref() != Some(&name.instance) {
+                    return Err(Outcome::failed(
+                        "the stored instance was asked for, and something else came, so it is not replaced",
+                    ));
+                }
                 let file = Arc::clone(&old.file);
                 let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
                 synced.map_err(io::Error::other).and_then(|done| done).map_err(no_disk)?;
@@ -322,6 +343,7 @@ fn create(way: Way<'_>) -> io::Result<Old> {
     // A drop of the file's guard at the process' end would be the loss that it is there to prevent.
     let (file, path) = made.keep().map_err(|error| error.error)?;
     Ok(Old {
+        title: way.store.title(),
         file: Arc::new(file),
         path,
         length: 0,

@@ -1,17 +1,16 @@
 //! Which instances of a study the store has (QIDO-RS, PS3.18 section 10.6).
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{Method, StatusCode};
 use serde_json::Value;
 
+use super::{instance::Name, send::Way};
 use crate::{
     content::Content,
     dicom_identity::Uid,
     exchange::{Ask, Attempts},
-    gateway::Shared,
     refusal::Refusal,
-    store::Store,
 };
 
 /// Results of a page: Google's default for instances.
@@ -25,24 +24,11 @@ const MOST: usize = 1_000_000;
 ///
 /// # Errors
 /// The search was refused, or answered with something else.
-pub(super) async fn present(shared: Arc<Shared>, store: Store, study: Uid) -> Result<HashSet<Uid>, Refusal> {
+pub(super) async fn present(way: Way<'_>, study: &Uid) -> Result<HashSet<Uid>, Refusal> {
     let mut present = HashSet::new();
     let mut offset = 0;
     while offset < MOST {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/dicom+json"));
-        let ask = Ask {
-            method: Method::GET,
-            path: format!("studies/{study}/instances?limit={PAGE}&offset={offset}"),
-            headers,
-            content: Content::Empty,
-            patience: shared.settings.patience_of_requests,
-        };
-        let (_, _, body) = Attempts::new(&shared, &store, &ask, None).whole(LARGEST_PAGE).await?;
-        let page = uids(&body).ok_or_else(|| {
-            let cause = "a search for the instances of a study was answered with something else than a list";
-            Refusal::own(http::StatusCode::BAD_GATEWAY, cause, "find out what answers in Google's place")
-        })?;
+        let page = search(way, format!("studies/{study}/instances?limit={PAGE}&offset={offset}")).await?;
         if page.is_empty() {
             break;
         }
@@ -51,6 +37,31 @@ pub(super) async fn present(shared: Arc<Shared>, store: Store, study: Uid) -> Re
         present.extend(page);
     }
     Ok(present)
+}
+
+/// Whether the store has an instance with these UIDs.
+///
+/// # Errors
+/// As [`present`].
+pub(super) async fn has(way: Way<'_>, name: &Name) -> Result<bool, Refusal> {
+    let Name { instance, study, series, .. } = name;
+    let path = format!("studies/{study}/series/{series}/instances?SOPInstanceUID={instance}&limit=1");
+    Ok(search(way, path).await?.contains(instance))
+}
+
+async fn search(way: Way<'_>, path: String) -> Result<Vec<Uid>, Refusal> {
+    let ask = Ask {
+        method: Method::GET,
+        path,
+        headers: way.headers_accepting("application/dicom+json"),
+        content: Content::Empty,
+        patience: way.shared.settings.patience_of_requests,
+    };
+    let (_, _, body) = Attempts::new(way.shared, way.store, &ask, None).whole(LARGEST_PAGE).await?;
+    uids(&body).ok_or_else(|| {
+        let cause = "a search for instances was answered with something else than a list";
+        Refusal::own(StatusCode::BAD_GATEWAY, cause, "find out what answers in Google's place")
+    })
 }
 
 /// The SOP Instance UIDs of a page; without content (204) it is an empty one.

@@ -34,6 +34,8 @@ pub(super) struct Way<'a> {
     pub(super) store: &'a Store,
     /// The study that the client's request names.
     pub(super) study: Option<&'a str>,
+    /// Header fields of the client's that reach Google.
+    pub(super) headers: &'a HeaderMap,
     pub(super) transfer: Option<&'a Transfer>,
     /// How often the server has complained of load.
     pub(super) complaints: &'a AtomicU64,
@@ -164,7 +166,7 @@ async fn post(
     let ask = Ask {
         method,
         path: study.map_or_else(|| "studies".to_owned(), |study| format!("studies/{study}")),
-        headers: headers(&content_type),
+        headers: way.headers_with(&content_type),
         content,
         patience: way.shared.settings.patience,
     };
@@ -172,14 +174,22 @@ async fn post(
     Ok(attempts.whole(LARGEST_ANSWER).await?.2)
 }
 
-/// Header fields of a store request whose body has the given type.
-pub(super) fn headers(content_type: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/dicom+json"));
-    if let Ok(content_type) = HeaderValue::from_str(content_type) {
-        headers.insert(header::CONTENT_TYPE, content_type);
+impl Way<'_> {
+    /// Header fields of a store request whose body has the given type.
+    pub(super) fn headers_with(&self, content_type: &str) -> HeaderMap {
+        let mut headers = self.headers_accepting("application/dicom+json");
+        if let Ok(content_type) = HeaderValue::from_str(content_type) {
+            headers.insert(header::CONTENT_TYPE, content_type);
+        }
+        headers
     }
-    headers
+
+    /// Header fields of a request without a body.
+    pub(super) fn headers_accepting(&self, media_type: &'static str) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(media_type));
+        headers
+    }
 }
 
 fn content(writer: &mut Writer, instances: &[&Held]) -> Content {

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::atomic::Ordering,
     time::{Duration, SystemTime},
 };
 
@@ -217,9 +217,9 @@ impl<'a> Upload<'a> {
 
     /// The instances of a study that the store has, asked once; `None` where that could not be found out.
     pub(super) async fn listing(&mut self, study: &Uid) -> Option<&HashSet<Uid>> {
-        let Way { shared, store, .. } = self.way;
+        let store = self.way.store;
         if !self.listings.contains_key(study) {
-            let listed = listing::present(Arc::clone(shared), store.clone(), study.clone()).await;
+            let listed = listing::present(self.way, study).await;
             if let Err(refusal) = &listed {
                 tracing::warn!(
                     "{}: it could not be found out which instances of a study the store has, so none counts as stored: {}",

@@ -113,6 +113,22 @@ fn a_study_in_the_path_holds_for_every_batch() {
 }
 
 #[test]
+fn the_client_s_header_fields_reach_google_but_those_of_its_body_and_its_secret() {
+    let stage = stage();
+    let study = ct(1, 1, 1000);
+    let own = [("x-site", "7"), ("x-goog-user-project", "another"), ("content-md5", "x"), ("cookie", "x")];
+    let request =
+        own.iter().fold(post(&stage, "studies"), |request, (name, value)| request.header(*name, *value));
+    let status = block_on(request.body(multipart(&files(&study))).send()).unwrap().status();
+    assert_eq!(status, 200);
+    let seen = &seen(&stage, Route::Stow)[0];
+    let found = own.map(|(name, _)| seen.header(name));
+    assert_eq!(found, [Some("7"), Some("another"), None, None]);
+    assert!(!seen.headers.iter().any(|(_, value)| value.contains(crate::stage::SECRET)));
+    assert_ne!(seen.header("content-type"), Some(content_type().as_str()));
+}
+
+#[test]
 fn an_upload_without_an_instance_is_an_error() {
     let stage = stage();
     let (status, answer) = upload(&stage, &[]);

@@ -49,6 +49,29 @@ fn keep_reports_what_differs_as_stored_with_a_warning() {
 }
 
 #[test]
+fn keep_reports_nothing_as_stored_that_is_not_there() {
+    let study = ct(1, 3, 1000);
+    let stage = staged(OnConflict::Keep, |_| {});
+    let uid = study.instances[1].uid.as_str();
+    stage.emulator.faults().add(Fault::refuse_instance(uid, "a patient with this ID already exists"));
+    let (status, answer) = upload(&stage, &files(&study));
+    assert_eq!((status, failed(&answer)), (409, vec![uid]));
+}
+
+#[test]
+fn overwrite_deletes_nothing_that_it_has_not_got() {
+    let study = ct(1, 1, 3000);
+    let stage = filled(OnConflict::Overwrite, "v1", &study);
+    let portal =
+        Fault::answer(Route::WadoInstance, 200, "<html>").header("content-type", "application/dicom");
+    stage.emulator.faults().add(portal.until_cleared());
+    assert_eq!(upload(&stage, &[&different(&study.instances[0].bytes)]).0, 409);
+    assert_eq!(seen(&stage, Route::Delete).len(), 0);
+    assert_holds(&stage, &files(&study));
+    assert_nothing_left(&stage);
+}
+
+#[test]
 fn overwrite_replaces_what_differs() {
     for version in ["v1", "v1beta1"] {
         for spool_over in [1 << 20, 2000] {
