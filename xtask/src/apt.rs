@@ -39,6 +39,15 @@ pub(crate) fn ensure_python_venv() -> Result<()> {
     }
 }
 
+/// JavaScript outside of a browser, and its packages: another than Debian's may be there.
+pub(crate) fn ensure_node() -> Result<()> {
+    let is_there = |line| shell::capture(&mut shell::command(line)).is_ok();
+    if is_there("node --version") && is_there("npm --version") {
+        return Ok(());
+    }
+    ensure(&["nodejs", "npm"])
+}
+
 fn is_installed(package: &str) -> bool {
     let mut query = shell::command("dpkg-query --show");
     let status = shell::capture(query.args(["--showformat=${db:Status-Status}", package]));

@@ -45,6 +45,7 @@ pub(crate) fn steps(
     report.step("what the tests need is installed", || {
         apt::ensure(&["orthanc", "orthanc-dicomweb", "orthanc-dev", "libfaketime", "chromium"])?;
         apt::ensure_python_venv()?;
+        apt::ensure_node()?;
         releases.iter().try_for_each(|&release| chroot::ensure(release, &chroots))
     });
     let mut library = None;

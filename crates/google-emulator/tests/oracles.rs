@@ -2,14 +2,9 @@
 //! and pip; without them it fails.
 
 use google_emulator::{Emulator, SourceCredentials, SubjectForm, SubjectSource};
+use orthanc_testbed::Interpreter;
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
@@ -33,7 +28,7 @@ mod tests {
             "user": files.authorized_user,
         });
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracles.py");
-        run(Command::new(python).arg(script).arg(place.to_string()));
+        python.run(&script, &place.to_string()).unwrap_or_else(|error| panic!("{error}"));
     }
 
     #[test]
@@ -57,7 +52,7 @@ mod tests {
             },
         });
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracles_credentials.py");
-        run(Command::new(python).arg(script).arg(place.to_string()));
+        python.run(&script, &place.to_string()).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// A credential file of every kind, by name.
@@ -107,36 +102,9 @@ mod tests {
         Value::Object(written.into_iter().collect())
     }
 
-    /// The interpreter of a virtual environment with the pinned packages, made once and used again.
-    fn python() -> PathBuf {
-        // Both tests need it, one makes it.
-        static MAKING: Mutex<()> = Mutex::new(());
-        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("google-emulator-oracles");
-        let (python, stamp) = (folder.join("bin/python"), folder.join("requirements.txt"));
-        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
-            return python;
-        }
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
-        let wanted = folder.join("wanted.txt");
-        fs::write(&wanted, REQUIREMENTS).unwrap();
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-        run(Command::new(&python).args(pip).arg(&wanted));
-        // Last, so that an interrupted installation is begun again.
-        fs::rename(wanted, stamp).unwrap();
-        python
-    }
-
-    fn run(command: &mut Command) {
-        let output = command.output().unwrap_or_else(|error| {
-            panic!("{command:?}: {error}; install python3 and python3-venv");
-        });
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(
-            output.status.success(),
-            "{command:?} failed; this test needs python3 with venv and pip\n{}\n{}",
-            text(&output.stdout),
-            text(&output.stderr)
-        );
+    /// Python with the pinned packages, which the tests of `orthanc-gcp` use too.
+    fn python() -> Interpreter {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dicomweb-client-python");
+        Interpreter::python(&folder, REQUIREMENTS).unwrap()
     }
 }

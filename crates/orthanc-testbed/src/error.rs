@@ -62,6 +62,14 @@ pub enum Error {
         /// What the parser says.
         source: serde_json::Error,
     },
+    /// A client that was not written here cannot be had, or failed.
+    #[error("{program} failed: {said}")]
+    Client {
+        /// What was run.
+        program: String,
+        /// How it ended and all it wrote, or why it could not be run.
+        said: String,
+    },
     /// The generated DICOM object cannot be written.
     #[error("cannot write the DICOM object: {0}")]
     Dicom(String),

@@ -2,73 +2,15 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::TcpStream,
-    path::Path,
-    process::{Child, ChildStderr, Command, Stdio},
-    time::Duration,
 };
 
 use google_emulator::Route;
 use orthanc_testbed::assert_no_secret;
 use serde_json::json;
 
-use crate::stage::{Stage, program};
-
-/// The program while it serves. Dropped, it is gone.
-struct Serving {
-    child: Child,
-    errors: BufReader<ChildStderr>,
-    said: String,
-    address: String,
-}
-
-impl Serving {
-    /// Starts it on a free port and waits until it serves the account.
-    fn start(configuration: &Path, more: &[&str]) -> Self {
-        let mut command = program(&["gateway", "--listen", "127.0.0.1:0", "--config"]);
-        command.arg(configuration).args(more);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut errors = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        let address = loop {
-            let mut line = String::new();
-            assert_ne!(errors.read_line(&mut line).unwrap(), 0, "it ended: {said}");
-            said.push_str(&line);
-            if let Some((_, url)) = line.split_once("served at http://") {
-                break url.split('/').next().unwrap().to_owned();
-            }
-        };
-        Self { child, errors, said, address }
-    }
-
-    /// Sends a request as it is and reads the answer to its end.
-    fn ask(&self, method: &str, path: &str, more: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let address = &self.address;
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{more}Connection: close\r\n\r\n")
-            .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    /// Ends it as a service manager does, and gives its exit code and all that it said.
-    fn end(mut self) -> (Option<i32>, String) {
-        let ended = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(ended.success());
-        self.errors.read_to_string(&mut self.said).unwrap();
-        (self.child.wait().unwrap().code(), std::mem::take(&mut self.said))
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
+use crate::{serving::Serving, stage::Stage};
 
 #[test]
 fn any_client_is_served_with_the_accounts_token() {

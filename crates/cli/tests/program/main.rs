@@ -7,11 +7,14 @@
     reason = "a panic is how a test fails"
 )]
 
+mod clients;
 mod commands;
 mod gateway;
+mod header_forms;
 mod mistakes;
 mod proxy;
 mod readme;
+mod serving;
 mod stage;
 mod steps;
 mod token;
