@@ -1,13 +1,13 @@
 //! The way through the gateway: whether it can be taken, and the thread that serves it.
 
-use std::{io, net::TcpListener, sync::Arc, thread};
+use std::{io, net::TcpListener, sync::Arc, thread, time::Duration};
 
 use dicomweb_gateway::{Gateway, Settings, Store};
 use google_credentials::{HttpSettings, HttpVersion, Secret, TokenHandle, World};
 use orthanc_gcp_configuration::Account;
 use orthanc_sdk::{Host, Version};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::sync::oneshot;
+use tokio::{runtime::Runtime, sync::oneshot};
 
 use crate::logging;
 
@@ -19,6 +19,9 @@ const THREAD_NAME: &str = "GOOGLE-GATEWAY";
 const KNOWS_NO_LIMIT: Version = Version::new(1, 13, 0);
 /// For those before: a day, in seconds.
 const LONGEST: u64 = 86_400;
+
+/// A write or read of a temporary file that is under way when Orthanc stops is waited for so long.
+const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// How an account's requests reach Google.
 #[derive(Debug, Clone)]
@@ -177,7 +180,7 @@ impl Serving {
                     () = serve(&served, listener) => {}
                 }
             });
-            drop(runtime);
+            end(runtime);
             drop(log);
             host.clear_current_thread_name();
         })?;
@@ -188,6 +191,12 @@ impl Serving {
     pub(crate) fn gateway(&self) -> &Gateway {
         &self.gateway
     }
+}
+
+/// Ends everything that is under way. What hangs at a disk cannot be ended: it is left to itself, for Orthanc has to stop. It
+/// holds nothing of Orthanc's, and the library stays in memory (`-z nodelete`).
+fn end(runtime: Runtime) {
+    runtime.shutdown_timeout(LAST_WRITES);
 }
 
 async fn serve(gateway: &Gateway, listener: TcpListener) {
@@ -214,6 +223,20 @@ impl Drop for Serving {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_keeps_nobody() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (disk, hangs) = std::sync::mpsc::channel::<()>();
+        let (begun, is_begun) = std::sync::mpsc::channel();
+        drop(runtime.spawn_blocking(move || {
+            begun.send(()).unwrap();
+            hangs.recv()
+        }));
+        is_begun.recv().unwrap();
+        end(runtime);
+        drop(disk);
+    }
 
     #[test]
     fn no_proxy_as_libcurl_reads_it() {
