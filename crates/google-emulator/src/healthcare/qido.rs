@@ -16,7 +16,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Study attributes returned by default: what Google's own golden file shows. `RetrieveURL` is not among them.
 const STUDY: [&str; 10] = [
@@ -52,70 +55,74 @@ pub(crate) fn search(
     });
     let settings = world.settings();
     let limit = settings.largest_page.map_or(query.limit, |largest| query.limit.min(largest));
-    let page = found.iter().skip(query.offset).take(limit);
-    let results: Result<Vec<Value>, GoogleError> =
-        page.map(|instance| result(instance, level, scope, &query.include)).collect();
-    let results = results?;
-    if results.is_empty() && settings.empty_search == EmptySearch::NoContent {
+    let page: Vec<&Arc<Instance>> = found.iter().skip(query.offset).take(limit).collect();
+    if page.is_empty() && settings.empty_search == EmptySearch::NoContent {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(dicom_json(&Value::Array(results)))
-}
-
-/// A `application/dicom+json` answer.
-fn dicom_json(body: &Value) -> Response {
-    let mut response = body.to_string().into_response();
+    let wanted = wanted(level, scope);
+    let all = match &query.include {
+        Include::Tags(tags) => {
+            let tags: BTreeSet<&str> = wanted.into_iter().chain(tags.iter().map(String::as_str)).collect();
+            some_attributes(&page, &tags)?
+        }
+        Include::All => all_attributes(&page, &wanted)?,
+    };
+    let mut response = all.into_response();
     let kind = HeaderValue::from_static("application/dicom+json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+    Ok(response)
 }
 
-fn result(
-    instance: &Arc<Instance>,
-    level: Level,
-    scope: &Scope,
-    include: &Include,
-) -> Result<Value, GoogleError> {
-    let mut wanted: Vec<String> = Vec::new();
-    let mut want = |tags: &[&str]| wanted.extend(tags.iter().map(|tag| (*tag).to_owned()));
+/// The attributes that are returned without being asked for.
+fn wanted(level: Level, scope: &Scope) -> Vec<&'static str> {
+    let mut wanted: Vec<&str> = Vec::new();
     // Attributes of outer levels are repeated unless the path has fixed them (PS3.18 section 10.6.3.3).
     if level == Level::Study || scope.study.is_none() {
-        want(&STUDY);
+        wanted.extend(STUDY);
     }
     if level >= Level::Series && (level == Level::Series || scope.series.is_none()) {
-        want(&SERIES);
+        wanted.extend(SERIES);
     }
     if level == Level::Instance {
-        want(&INSTANCE);
+        wanted.extend(INSTANCE);
     }
-    want(match level {
-        Level::Study => &["0020000D"],
+    wanted.extend(match level {
+        Level::Study => &["0020000D"][..],
         Level::Series => &["0020000D", "0020000E"],
         Level::Instance => &["0020000D", "0020000E", "00080018"],
     });
-    let mut attributes = Map::new();
-    match include {
-        Include::Tags(tags) => {
-            let beyond_index = tags.iter().any(|tag| !INDEXED.contains(&tag.as_str()));
-            let all = if beyond_index { Some(whole(instance)?) } else { None };
-            let source = all.as_ref().unwrap_or(&instance.attributes);
-            for tag in wanted.iter().chain(tags) {
-                let found = source.get(tag).cloned().unwrap_or_else(|| json!({ "vr": vr(tag) }));
-                attributes.insert(tag.clone(), found);
-            }
+    wanted
+}
+
+/// The attributes with these tags, in ascending order, as in a data set. A page has a thousand instances, so nothing is copied.
+fn some_attributes(page: &[&Arc<Instance>], tags: &BTreeSet<&str>) -> Result<String, GoogleError> {
+    let missing: BTreeMap<&str, Value> = tags.iter().map(|tag| (*tag, json!({ "vr": vr(tag) }))).collect();
+    let beyond_index = tags.iter().any(|tag| !INDEXED.contains(tag));
+    let whole: Result<Vec<Map<String, Value>>, GoogleError> =
+        page.iter().filter(|_| beyond_index).map(|instance| whole(instance)).collect();
+    let whole = whole?;
+    let sources =
+        page.iter().enumerate().map(|(number, instance)| whole.get(number).unwrap_or(&instance.attributes));
+    let results: Vec<BTreeMap<&str, &Value>> = sources
+        .map(|source| {
+            missing.iter().map(|(tag, missing)| (*tag, source.get(*tag).unwrap_or(missing))).collect()
+        })
+        .collect();
+    serde_json::to_string(&results).map_err(GoogleError::internal)
+}
+
+/// Every attribute but those that are bulk data, and those `wanted` in any case.
+fn all_attributes(page: &[&Arc<Instance>], wanted: &[&str]) -> Result<String, GoogleError> {
+    let mut results = Vec::new();
+    for instance in page {
+        let mut attributes: BTreeMap<String, Value> = whole(instance)?.into_iter().collect();
+        attributes.retain(|_, attribute| attribute.get("BulkDataURI").is_none());
+        for tag in wanted {
+            attributes.entry((*tag).to_owned()).or_insert_with(|| json!({ "vr": vr(tag) }));
         }
-        Include::All => {
-            attributes = whole(instance)?;
-            attributes.retain(|_, attribute| attribute.get("BulkDataURI").is_none());
-            for tag in wanted {
-                let missing = json!({ "vr": vr(&tag) });
-                attributes.entry(tag).or_insert(missing);
-            }
-        }
+        results.push(attributes);
     }
-    // Tags in ascending order, as in a data set.
-    let ordered: BTreeMap<String, Value> = attributes.into_iter().collect();
-    Ok(ordered.into_iter().collect::<Map<_, _>>().into())
+    serde_json::to_string(&results).map_err(GoogleError::internal)
 }
 
 fn whole(instance: &Instance) -> Result<Map<String, Value>, GoogleError> {
