@@ -34,6 +34,14 @@ pub(crate) struct Shared {
     pub(crate) stores: Vec<Store>,
 }
 
+impl Shared {
+    /// Random bytes, for the boundary of a multipart body.
+    pub(crate) fn dice(&self) -> [u8; 16] {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in 0.0..256.0")]
+        std::array::from_fn(|_| (self.world.dice() * 256.0) as u8)
+    }
+}
+
 impl Gateway {
     /// A gateway to `stores` that is not served yet. `world` gives it clock and dice.
     pub fn new(settings: Settings, world: Arc<dyn World>, stores: Vec<Store>) -> Self {

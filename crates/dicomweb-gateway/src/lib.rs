@@ -33,6 +33,7 @@ mod path;
 mod refusal;
 mod retrieve;
 mod retry;
+mod search;
 mod server;
 mod settings;
 mod store;

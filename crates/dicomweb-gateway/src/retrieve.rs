@@ -26,7 +26,6 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use google_credentials::World;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tokio::task::JoinSet;
@@ -99,7 +98,7 @@ pub(crate) async fn answer(
     };
     let transfer = shared.transfers.begin(&store.name, Kind::Retrieve, shared.world.now());
     transfer.is_about(study.as_str(), series.as_ref().map(Uid::as_str));
-    let writer = multipart::Writer::new(random_bytes(shared.world.as_ref()));
+    let writer = multipart::Writer::new(shared.dice());
     let content_type = writer.content_type("application/dicom");
     let (sender, receiver) = output::channel();
     let retrieval = Retrieval {
@@ -197,14 +196,4 @@ impl Sizes {
     fn average(&self) -> Option<u64> {
         self.bytes.load(Relaxed).checked_div(self.count.load(Relaxed))
     }
-}
-
-fn random_bytes(world: &dyn World) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    for byte in &mut bytes {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in 0.0..256.0")]
-        let random = (world.dice() * 256.0) as u8;
-        *byte = random;
-    }
-    bytes
 }

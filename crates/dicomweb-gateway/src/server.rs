@@ -24,7 +24,8 @@ use crate::{
     store::Store,
 };
 
-/// Connections served at once; more wait. Each takes some 10 kB before it has shown a secret.
+/// Connections served at once; more wait. Each takes some 10 kB before it has shown a secret, and never more than
+/// hyper's 400 kB for header fields.
 const CONNECTIONS: usize = 256;
 /// Whoever connects has to send a request's header fields within this time, and the next request's on the same connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);

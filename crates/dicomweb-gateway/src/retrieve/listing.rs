@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::HeaderValue;
 use serde_json::Value;
 
 use super::{Retrieval, ledger::Key};
-use crate::{dicom_identity::Uid, exchange::Attempts, refusal::Refusal};
+use crate::{
+    dicom_identity::Uid,
+    exchange::Attempts,
+    refusal::Refusal,
+    search::{self, PAGE},
+};
 
-/// Instances asked for at once: Google's default. Its largest, 50,000, would be a document of 75 MB.
-const PAGE: usize = 1000;
 /// So many pages are asked for at once at the beginning: the list of a large study is there sooner, and whatever the study, so
 /// are the connections over which its instances are asked for next; each takes three round trips to come about.
 const AT_FIRST: usize = 4;
-/// The largest document that is read, in bytes: a page with 16 kB for each instance.
-const LARGEST: usize = 16 << 20;
-
 /// An instance that a search has found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
@@ -25,38 +24,28 @@ pub(super) struct Found {
     pub(super) pixels: Option<u64>,
 }
 
-/// The instances from number `offset` on. A server may give less than it is asked for, and Google does not say when there
-/// are no more: only a page with none is the end.
+/// The instances from number `offset` on.
 ///
 /// # Errors
-/// Google's refusal, or what kept it from answering; an answer that is no listing.
+/// As [`search::results`]; a result without UIDs.
 pub(super) async fn page(retrieval: &Retrieval, offset: usize) -> Result<Vec<Found>, Refusal> {
-    let path = format!("{}/instances?limit={PAGE}&offset={offset}", retrieval.path());
+    let results =
+        search(retrieval, format!("{}/instances?limit={PAGE}&offset={offset}", retrieval.path())).await?;
+    read(&results, retrieval.series()).ok_or_else(search::no_list)
+}
+
+async fn search(retrieval: &Retrieval, path: String) -> Result<Vec<Value>, Refusal> {
     let ask = retrieval.ask(path, HeaderValue::from_static("application/dicom+json"));
     let mut attempts = Attempts::new(&retrieval.shared, &retrieval.store, &ask, Some(&retrieval.transfer));
-    let (status, headers, body) = attempts.whole(LARGEST).await?;
-    if status == StatusCode::NO_CONTENT {
-        return Ok(Vec::new());
-    }
-    read(&body, retrieval.series()).ok_or_else(|| {
-        let kind =
-            headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("unknown type");
-        let cause =
-            format!("a search for instances was answered with something else ({kind}, {} bytes)", body.len());
-        Refusal::own(StatusCode::BAD_GATEWAY, &cause, "see what answers at the account's address")
-    })
+    search::results(&mut attempts).await
 }
 
 /// The series of the study, if they are `few`: a list so short is here long before that of the instances, and their streams can
 /// begin. No series where there are more, or where it cannot be found out.
 pub(super) async fn few_series(retrieval: &Retrieval, few: usize) -> Vec<Uid> {
     let path = format!("{}/series?limit={}", retrieval.study_path(), few + 1);
-    let ask = retrieval.ask(path, HeaderValue::from_static("application/dicom+json"));
-    let mut attempts = Attempts::new(&retrieval.shared, &retrieval.store, &ask, Some(&retrieval.transfer));
-    let Ok((_, _, body)) = attempts.whole(LARGEST).await else { return Vec::new() };
-    let results: Vec<Value> = serde_json::from_slice(&body).unwrap_or_default();
-    let uid = |result: &Value| Uid::parse(result.get("0020000E")?.get("Value")?.get(0)?.as_str()?.as_bytes());
-    let series: Vec<Uid> = results.iter().filter_map(uid).collect();
+    let results = search(retrieval, path).await.unwrap_or_default();
+    let series: Vec<Uid> = results.iter().filter_map(|result| search::uid(result, "0020000E")).collect();
     if series.len() > few { Vec::new() } else { series }
 }
 
@@ -78,21 +67,16 @@ pub(super) fn next_page(pages: &BTreeMap<usize, usize>) -> Option<usize> {
     }
 }
 
-/// Reads an array of data sets in the DICOM JSON model (PS3.18 annex F). `series`: the one that was searched.
-fn read(body: &Bytes, series: Option<&Uid>) -> Option<Vec<Found>> {
-    if body.is_empty() {
-        return Some(Vec::new());
-    }
-    let results: Vec<Value> = serde_json::from_slice(body).ok()?;
+/// Reads results. `series`: the one that was searched.
+fn read(results: &[Value], series: Option<&Uid>) -> Option<Vec<Found>> {
     results.iter().map(|result| found(result, series)).collect()
 }
 
 fn found(result: &Value, series: Option<&Uid>) -> Option<Found> {
-    let first = |tag: &str| result.get(tag)?.get("Value")?.get(0);
-    let uid = |tag: &str| Uid::parse(first(tag)?.as_str()?.as_bytes());
     // IS is a number in JSON, but many write it as a string.
     let number = |tag: &str| {
-        first(tag).and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()))
+        search::first(result, tag)
+            .and_then(|value| value.as_u64().or_else(|| value.as_str()?.trim().parse().ok()))
     };
     let pixels = || {
         let (rows, columns) = (number("00280010")?, number("00280011")?);
@@ -100,8 +84,8 @@ fn found(result: &Value, series: Option<&Uid>) -> Option<Found> {
         let frames = number("00280008").unwrap_or(1);
         rows.checked_mul(columns)?.checked_mul(bytes)?.checked_mul(frames)
     };
-    let series = uid("0020000E").or_else(|| series.cloned())?;
-    Some(Found { key: Key { series, instance: uid("00080018")? }, pixels: pixels() })
+    let series = search::uid(result, "0020000E").or_else(|| series.cloned())?;
+    Some(Found { key: Key { series, instance: search::uid(result, "00080018")? }, pixels: pixels() })
 }
 
 #[cfg(test)]
@@ -120,7 +104,8 @@ mod tests {
             };
             all.iter().map(found).collect::<Vec<_>>()
         });
-        assert_eq!(read(&Bytes::from_static(body.as_bytes()), series.map(uid).as_ref()), expected, "{body}");
+        let results = search::read(body.as_bytes());
+        assert_eq!(results.and_then(|results| read(&results, series.map(uid).as_ref())), expected, "{body}");
     }
 
     #[test]

@@ -200,7 +200,7 @@ async fn insist<F: Future<Output = Result<Outcome, Refusal>>>(
 /// Puts the old instance back; the new one has failed with `outcome`.
 async fn restored(way: Way<'_>, old: &Old, outcome: Outcome) -> Outcome {
     let stored = insist(way, || async {
-        let mut writer = Writer::new(send::dice(&*way.shared.world));
+        let mut writer = Writer::new(way.shared.dice());
         let content_type = writer.content_type("application/dicom");
         let before = writer.part(&multipart::DICOM, Some(old.length));
         let pieces = [

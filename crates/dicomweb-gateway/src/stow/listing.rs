@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use http::{Method, StatusCode};
-use serde_json::Value;
+use http::Method;
 
 use super::{instance::Name, send::Way};
 use crate::{
@@ -11,12 +10,9 @@ use crate::{
     dicom_identity::Uid,
     exchange::{Ask, Attempts},
     refusal::Refusal,
+    search::{self, PAGE},
 };
 
-/// Results of a page: Google's default for instances.
-const PAGE: usize = 1000;
-/// What is read of a page: results have about a kilobyte.
-const LARGEST_PAGE: usize = 16 << 20;
 /// No study has more instances than Google can be asked to pass over.
 const MOST: usize = 1_000_000;
 
@@ -57,22 +53,7 @@ async fn search(way: Way<'_>, path: String) -> Result<Vec<Uid>, Refusal> {
         content: Content::Empty,
         patience: way.shared.settings.patience_of_requests,
     };
-    let (_, _, body) = Attempts::new(way.shared, way.store, &ask, None).whole(LARGEST_PAGE).await?;
-    uids(&body).ok_or_else(|| {
-        let cause = "a search for instances was answered with something else than a list";
-        Refusal::own(StatusCode::BAD_GATEWAY, cause, "find out what answers in Google's place")
-    })
-}
-
-/// The SOP Instance UIDs of a page; without content (204) it is an empty one.
-fn uids(body: &[u8]) -> Option<Vec<Uid>> {
-    if body.is_empty() {
-        return Some(Vec::new());
-    }
-    let page: Value = serde_json::from_slice(body).ok()?;
-    let uid = |result: &Value| {
-        let uid = result.get("00080018")?.get("Value")?.get(0)?.as_str()?;
-        Uid::parse(uid.as_bytes())
-    };
-    page.as_array()?.iter().map(uid).collect()
+    let results = search::results(&mut Attempts::new(way.shared, way.store, &ask, None)).await?;
+    let uids: Option<_> = results.iter().map(|result| search::uid(result, "00080018")).collect();
+    uids.ok_or_else(search::no_list)
 }

@@ -4,7 +4,6 @@ use std::sync::{Arc, atomic::AtomicU64};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use google_credentials::World;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{
@@ -160,7 +159,7 @@ async fn post(
     study: Option<&str>,
     instances: &[&Held],
 ) -> Result<Bytes, Refusal> {
-    let mut writer = Writer::new(dice(&*way.shared.world));
+    let mut writer = Writer::new(way.shared.dice());
     let content_type = writer.content_type("application/dicom");
     let content = content(&mut writer, instances);
     let ask = Ask {
@@ -230,11 +229,4 @@ impl Source for Enclosed {
     fn is_repeatable(&self) -> bool {
         self.spool.is_repeatable()
     }
-}
-
-/// Random bytes for a boundary.
-pub(super) fn dice(world: &dyn World) -> [u8; 16] {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 2^53")]
-    let random = || (world.dice() * 9_007_199_254_740_992.0) as u128;
-    ((random() << 80) ^ (random() << 40) ^ random()).to_be_bytes()
 }
