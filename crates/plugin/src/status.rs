@@ -10,6 +10,7 @@ mod description;
 mod history;
 mod jobs;
 mod json;
+mod origin;
 mod routes;
 mod transfers;
 

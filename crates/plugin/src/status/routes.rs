@@ -6,7 +6,9 @@ use orthanc_gcp_doctor::Writing;
 use orthanc_sdk::{Method, RestReply, RestRequest};
 use serde_json::{Value, json};
 
-use super::{Live, LiveAccount, Named, Phase, Status, jobs::Job, json::mistake, transfers};
+use super::{
+    Live, LiveAccount, Named, Phase, Status, jobs::Job, json::mistake, origin::is_foreign, transfers,
+};
 use crate::page;
 
 /// Everything of ours. What there is below is found out here, so that whatever there is not gets a sentence of ours, too.
@@ -27,6 +29,11 @@ pub(crate) fn answer(status: &Status, request: &RestRequest<'_>) -> RestReply {
         (["accounts"], Method::Get) => accounts(status),
         (["accounts", name], Method::Get) => account(status, name),
         (["transfers"], Method::Get) => transfers(status),
+        (["accounts", _, "refresh" | "check"], Method::Post) if is_foreign(request) => Err(Refusal::new(
+            403,
+            "a web page of another site has asked for this",
+            "use Orthanc's own page, or a program; behind a reverse proxy, let that pass on the name that browsers use (nginx: `proxy_set_header Host $host;`)",
+        )),
         (["accounts", name, "refresh"], Method::Post) => refresh(status, name),
         (["accounts", name, "check"], Method::Post) => check(status, name, request.body),
         (["openapi.json" | "accounts" | "transfers"] | ["accounts", _], _) => {

@@ -167,6 +167,13 @@ fn every_operation_is_answered_as_described() {
         assert_eq!(described.post(&path("nobody"), "").0, 404);
         assert_eq!(described.post(&path("incomplete"), "").0, 409);
         assert_eq!(described.post(&path("good"), "").0, 200);
+        let url = format!("{}{}", orthanc.url(), path("good"));
+        for foreign in [("Sec-Fetch-Site", "cross-site"), ("Origin", "https://elsewhere.example")] {
+            let answer = Client::default().send_body("POST", &url, &[foreign], b"").unwrap();
+            assert_eq!(described.seen("post", &path("good"), &answer).0, 403, "{foreign:?}");
+        }
+        let answer = Client::default().send_body("POST", &url, &[("Origin", &orthanc.url())], b"").unwrap();
+        assert_eq!(described.seen("post", &path("good"), &answer).0, 200);
     }
     assert_eq!(described.post(&format!("{ACCOUNTS}/open/refresh"), "").0, 409);
     let (status, refused) = described.post(&format!("{ACCOUNTS}/refused/refresh"), "");
