@@ -47,7 +47,7 @@ impl Gateway {
     pub fn new(settings: Settings, world: Arc<dyn World>, stores: Vec<Store>) -> Self {
         let client = KeptAlive::new(settings.http.clone(), settings.http_version);
         let memory = Memory::new(settings.memory);
-        let transfers = Arc::new(Transfers::default());
+        let transfers = Arc::new(Transfers::new(Arc::clone(&world)));
         let troubles = Troubles::default();
         let (remembered, overwriting) = (Remembered::default(), Overwriting::default());
         Self {

@@ -2,12 +2,15 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::SystemTime,
 };
+
+use google_credentials::World;
 
 /// How many transfers are remembered after their end.
 const REMEMBERED: usize = 100;
@@ -97,8 +100,9 @@ pub struct Counts {
 }
 
 /// All transfers of a gateway.
-#[derive(Debug, Default)]
 pub(crate) struct Transfers {
+    /// The clock.
+    world: Arc<dyn World>,
     next: AtomicU64,
     now: Mutex<Vec<Arc<Entry>>>,
     last: Mutex<VecDeque<Report>>,
@@ -135,7 +139,26 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl fmt::Debug for Transfers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { world: _, next: _, now, last, totals } = self;
+        let mut out = out.debug_struct("Transfers");
+        out.field("now", now).field("last", last).field("totals", totals).finish_non_exhaustive()
+    }
+}
+
 impl Transfers {
+    /// None yet. `world` is the clock.
+    pub(crate) fn new(world: Arc<dyn World>) -> Self {
+        Self {
+            world,
+            next: AtomicU64::default(),
+            now: Mutex::default(),
+            last: Mutex::default(),
+            totals: Totals::default(),
+        }
+    }
+
     /// Begins a transfer.
     pub(crate) fn begin(self: &Arc<Self>, account: &str, kind: Kind, now: SystemTime) -> Transfer {
         let report = Report {
@@ -293,6 +316,7 @@ impl Drop for Transfer {
         let mut report = locked(&self.entry.report).clone();
         if report.stage == Stage::Running {
             report.stage = Stage::Cancelled;
+            report.ended = Some(self.all.world.now());
         }
         self.all.totals.ended(report.kind, report.stage);
         locked(&self.all.now).retain(|entry| !Arc::ptr_eq(entry, &self.entry));

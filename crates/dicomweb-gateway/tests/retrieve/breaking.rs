@@ -171,6 +171,7 @@ fn a_client_that_vanishes_ends_everything() {
     let report = scene.ended();
     assert_eq!(report.stage, Standing::Cancelled);
     assert!(report.instances_done < 40);
+    assert!(report.ended >= Some(report.began), "{report:?}");
 
     // One that goes before it has an answer.
     scene.stage.emulator.faults().add(Fault::hang(Route::Qido).until_cleared());

@@ -139,7 +139,9 @@ fn a_client_that_vanishes_when_all_is_sent_is_noticed() {
     until("something is being sent", || !seen(&stage, Route::Stow).is_empty());
     drop(stream);
     assert_nothing_left(&stage);
-    assert_eq!(last(&stage).stage, Ended::Cancelled);
+    let report = last(&stage);
+    assert_eq!(report.stage, Ended::Cancelled);
+    assert!(report.ended >= Some(report.began), "{report:?}");
 }
 
 #[test]
