@@ -143,7 +143,7 @@ pub struct TransportRow {
 #[rustfmt::skip]
 pub const TRANSPORT_FAILURES: &[TransportRow] = &[
     TransportRow { what: TransportErrorKind::Address, kind: Configuration,
-        remedy: "correct TokenUri, or `token_uri` in the credential's file" },
+        remedy: "correct BaseUrl if it is the DICOM store's; if not, TokenUri, or `token_uri` in the credential's file" },
     TransportRow { what: TransportErrorKind::Name, kind: Transient,
         remedy: "check the name and this machine's DNS, or set HttpProxy if the way out leads through one" },
     TransportRow { what: TransportErrorKind::Connection, kind: Transient,

@@ -31,6 +31,8 @@ pub const STORE_REFUSALS: &[Row] = &[
         remedy: "a different instance is stored under the same UIDs; it stays as it is" },
     Row { status: (429, 429), error: "", words: "", kind: Transient,
         remedy: "the project's quota for this region is used up: send less at once, or ask for more in the console" },
+    Row { status: (501, 501), error: "", words: "", kind: NeedsPerson,
+        remedy: "this part of DICOMweb is not offered there: search, retrieve or store in another way, or set BaseUrl to the other version of the API (`…/v1/` or `…/v1beta1/`)" },
     Row { status: (500, 599), error: "", words: "", kind: Transient,
         remedy: "the trouble is on Google's side and usually short" },
     Row { status: (0, 999), error: "", words: "", kind: Transient,
@@ -60,6 +62,7 @@ mod tests {
                 NeedsPerson,
                 "https://console.developers.google.com/apis/api/healthcare.googleapis.com/overview?project=7",
             ),
+            (501, "", NeedsPerson, "not offered"),
             (503, "", Transient, "Google's side"),
             (302, "", Transient, "check BaseUrl"),
         ] {
