@@ -9,7 +9,7 @@ use std::{
 };
 
 use dicomweb_gateway::{Gateway, Settings, Store};
-use google_credentials::{Keeping, Outside, Secret, World, keep, token_channel, watch_files};
+use google_credentials::{Keeping, Outside, Secret, World, keep_for_ever, token_channel, watch_files};
 use orthanc_gcp_configuration::Account;
 use tokio::{
     net::TcpListener,
@@ -114,7 +114,7 @@ async fn serve(
                 option_path: account.option_path(),
                 changed,
             };
-            keepers.spawn(keep(Arc::clone(&world), keeping, sender));
+            keepers.spawn(keep_for_ever(Arc::clone(&world), keeping, sender));
         }
         tracing::info!("{}: served at http://{at}/{}/", account.title(), account.encoded_name());
         stores.push(Store {

@@ -4,13 +4,16 @@ mod log;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{
     AccessToken, BoxFuture, Failure, Grant, Health, Source, TokenSender, World,
     keeper::{Action, Event, State, next},
 };
 use log::Log;
+
+/// The pause before an account whose task panicked is begun anew.
+const AFTER_A_PANIC: Duration = Duration::from_secs(60);
 
 /// An account to keep a token for.
 #[derive(Debug, Clone)]
@@ -56,7 +59,20 @@ impl Kept {
     }
 }
 
-/// Keeps a token fresh for ever; dropping the future ends it.
+/// Keeps an account's token fresh, whatever happens: a panic ends one attempt, not the account. Dropping the future ends it.
+pub async fn keep_for_ever(world: Arc<dyn World>, keeping: Keeping, tokens: TokenSender) {
+    loop {
+        let mut attempt = JoinSet::new();
+        attempt.spawn(keep(Arc::clone(&world), keeping.clone(), tokens.clone()));
+        if let Some(Err(error)) = attempt.join_next().await {
+            let pause = AFTER_A_PANIC.as_secs();
+            tracing::error!("{}: {error}; please report this; it begins anew in {pause} s", keeping.name);
+        }
+        world.sleep(AFTER_A_PANIC).await;
+    }
+}
+
+/// Keeps a token fresh until it panics; dropping the future ends it.
 ///
 /// Each new token is sent through `tokens`. A failed attempt leaves what is there and is tried again, whatever it was.
 pub async fn keep(world: Arc<dyn World>, keeping: Keeping, tokens: TokenSender) {

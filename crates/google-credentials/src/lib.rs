@@ -61,7 +61,7 @@ pub use http::{
     Verbosity, Way, shown_url,
 };
 pub use impersonation::Impersonation;
-pub use keep::{Keeping, Kept, keep};
+pub use keep::{Keeping, Kept, keep, keep_for_ever};
 pub use keeper::Renewal;
 pub use secret::Secret;
 pub use source::{Credential, DEFAULT_SCOPE, DEFAULT_TOKEN_URI, DEFAULT_UNIVERSE_DOMAIN, Grant, Source};

@@ -3,9 +3,9 @@
 //! Its work is asynchronous throughout, names are looked up without the C library, and so all of it can be dropped at
 //! any moment: stopping never waits for the network.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, sync::Arc, thread};
 
-use google_credentials::{Keeping, Kept, Outside, TokenSender, World, keep, token_channel, watch_files};
+use google_credentials::{Keeping, Kept, Outside, World, keep_for_ever, token_channel, watch_files};
 use orthanc_gcp_configuration::Configuration;
 use orthanc_sdk::Host;
 use tokio::{
@@ -25,8 +25,6 @@ use crate::{
 
 /// Orthanc shows the first 16 bytes of it.
 const THREAD_NAME: &str = "GOOGLE-CLOUD";
-/// The pause before an account whose task panicked is begun anew.
-const AFTER_A_PANIC: Duration = Duration::from_secs(60);
 
 /// The thread. Dropped, it has ended.
 pub(crate) struct Running {
@@ -148,19 +146,6 @@ async fn run(
     keepers.shutdown().await;
     if settings.servers_in_database {
         publisher.withdraw_all();
-    }
-}
-
-/// Keeps an account's token, whatever happens: a panic ends one attempt, not the account.
-async fn keep_for_ever(world: Arc<dyn World>, keeping: Keeping, tokens: TokenSender) {
-    loop {
-        let mut attempt = JoinSet::new();
-        attempt.spawn(keep(Arc::clone(&world), keeping.clone(), tokens.clone()));
-        if let Some(Err(error)) = attempt.join_next().await {
-            let pause = AFTER_A_PANIC.as_secs();
-            tracing::error!("{}: {error}; please report this; it begins anew in {pause} s", keeping.name);
-        }
-        world.sleep(AFTER_A_PANIC).await;
     }
 }
 

@@ -21,6 +21,9 @@ use crate::{
     TransportErrorKind, token_channel,
 };
 
+/// An answer with this status ends in a panic.
+const MISHAP: u16 = 0;
+
 /// Everything a test sees, in order.
 #[derive(Default)]
 struct Seen(Mutex<Vec<String>>);
@@ -74,6 +77,7 @@ impl World for Script {
         let answer = self.answers.lock().unwrap().pop_front();
         Box::pin(async move {
             if let Some(answer) = answer {
+                assert!(!answer.as_ref().is_ok_and(|answer| answer.status == MISHAP), "a mishap");
                 return answer;
             }
             self.hangs.store(true, Ordering::Relaxed);
@@ -171,7 +175,7 @@ fn play(
     runtime.block_on(async {
         let world: Arc<dyn World> = Arc::<Script>::clone(&script);
         tokio::select! {
-            () = keep(world, keeping, sender) => {}
+            () = keep_for_ever(world, keeping, sender) => {}
             () = script.over.notified() => {}
         }
     });
@@ -201,6 +205,16 @@ fn an_outage_is_one_line_and_so_is_its_end() {
     );
     assert!(told[0].contains("there is no valid token; next attempt in"), "{}", told[0]);
     assert!(told[1].starts_with("WARN Account \"a\": tokens come again after"), "{}", told[1]);
+    assert_eq!(last.as_deref(), Some("ya29.one"));
+}
+
+#[test]
+fn a_panic_ends_an_attempt_and_not_the_account() {
+    let (lines, last) = play(strings(), [answer(MISHAP, ""), token("ya29.one", 3600)], []);
+    let log = logged(&lines);
+    let errors: Vec<_> = log.iter().filter(|line| line.starts_with("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "{log:#?}");
+    assert!(errors[0].ends_with("please report this; it begins anew in 60 s"), "{}", errors[0]);
     assert_eq!(last.as_deref(), Some("ya29.one"));
 }
 
