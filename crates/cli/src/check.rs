@@ -29,6 +29,7 @@ fn check(options: &CheckOptions) -> Result<End, Error> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     let environment = Outside::new(Configuration::default().http);
     let mut reading = reading::read(&options.paths, &environment)?;
+    reading.mistakes.append(&mut reading.of_orthanc);
     for name in &options.account {
         reading.expect(name)?;
     }

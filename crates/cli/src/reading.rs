@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use dicomweb_gateway::proxy_before_loopback;
 use google_credentials::World;
 use orthanc_gcp_configuration::{Account, Configuration, DicomWebSettings, KeyPath, SECTION, Severity};
 use serde_json::Value;
@@ -17,6 +18,8 @@ pub(crate) struct Reading {
     pub(crate) configuration: Configuration,
     /// What is wrong with it.
     pub(crate) mistakes: Vec<Mistake>,
+    /// What Orthanc's part in it is: nothing to programs that do without it.
+    pub(crate) of_orthanc: Vec<Mistake>,
     /// Every account that is named, whether it can be used or not.
     pub(crate) names: Vec<String>,
 }
@@ -50,7 +53,9 @@ pub(crate) fn read(paths: &[PathBuf], world: &dyn World) -> Result<Reading, Erro
         path: Some(finding.path),
         text: finding.text,
     });
-    let mut mistakes: Vec<Mistake> = odd.chain(found).chain(of_dicomweb(&configuration, &files)).collect();
+    let mut mistakes: Vec<Mistake> = odd.chain(found).collect();
+    let mut of_orthanc = of_dicomweb(&configuration, &files);
+    of_orthanc.extend(of_gateway(&configuration, &files, world));
     let names = names(&files);
     if names.is_empty() && mistakes.iter().all(|mistake| mistake.severity != Severity::Error) {
         let path = KeyPath::of([SECTION, "Accounts"]);
@@ -62,7 +67,7 @@ pub(crate) fn read(paths: &[PathBuf], world: &dyn World) -> Result<Reading, Erro
                 .to_owned(),
         });
     }
-    Ok(Reading { configuration, mistakes, names })
+    Ok(Reading { configuration, mistakes, of_orthanc, names })
 }
 
 impl Reading {
@@ -115,6 +120,23 @@ fn of_dicomweb(configuration: &Configuration, files: &Files) -> Vec<Mistake> {
         mistake("ServersInDatabase", Severity::Warning, text)
     });
     disabled.into_iter().chain(in_database).collect()
+}
+
+/// Why the plugin would not use the gateway that is asked for.
+fn of_gateway(configuration: &Configuration, files: &Files, world: &dyn World) -> Option<Mistake> {
+    if !configuration.accounts.iter().any(|account| account.gateway) {
+        return None;
+    }
+    let proxy = proxy_before_loopback(world, &configuration.http)?;
+    let path = KeyPath::of([SECTION, "Gateway"]);
+    Some(Mistake {
+        severity: Severity::Warning,
+        place: files.place(&path),
+        path: Some(path),
+        text: format!(
+            "{proxy} would get the requests that are for the gateway on 127.0.0.1, so that the DICOMweb plugin sends them directly to Google; set the environment variable NO_PROXY=127.0.0.1 for Orthanc, and here"
+        ),
+    })
 }
 
 /// The names in `GoogleCloudPlatform.Accounts`, in any letter case, as the plugin finds them.

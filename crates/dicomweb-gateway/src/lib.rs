@@ -25,6 +25,7 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+mod loopback;
 mod media_type;
 mod memory;
 pub mod multipart;
@@ -43,6 +44,7 @@ mod trouble;
 mod words;
 
 pub use gateway::Gateway;
+pub use loopback::proxy_before_loopback;
 pub use settings::Settings;
 pub use store::{OnConflict, Store};
 pub use transfers::{Counts, Kind, Report, Stage};

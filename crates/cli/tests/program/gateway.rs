@@ -92,3 +92,12 @@ fn what_cannot_be_is_refused_with_a_remedy() {
     assert_eq!(run.code, 2);
     assert!(run.err.contains("Project") && run.err.contains("no account can be used"), "{}", run.err);
 }
+
+#[test]
+fn what_only_orthanc_has_to_do_with_is_not_told() {
+    let patch = json!({"DicomWeb": {"Enable": false}, "HttpProxy": "127.0.0.1:9", "GoogleCloudPlatform": {"Gateway": true}});
+    let serving = Serving::start(&Stage::new().with(&patch).configuration(), &[]);
+    let (code, said) = serving.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("DicomWeb.Enable") && !said.contains("GoogleCloudPlatform.Gateway"), "{said}");
+}

@@ -66,6 +66,17 @@ fn the_proxy() {
     assert!(run.out.contains(&words) && run.out.contains("✓ tls "), "{}", run.out);
     assert!(!run.out.contains(" dns ") && !run.out.contains(" tcp "), "{}", run.out);
 
+    // What is for the gateway would go there, too.
+    let warning = "warning: GoogleCloudPlatform.Gateway: Orthanc's HttpProxy would get the requests that are for the gateway";
+    assert!(!run.out.contains("127.0.0.1, so that"), "{}", run.out);
+    let stage = stage.with(&json!({"GoogleCloudPlatform": {"Gateway": true}}));
+    let run = stage.check(&[]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let said = run.out.lines().find(|line| line.contains(warning)).unwrap_or_else(|| panic!("{}", run.out));
+    assert!(said.contains("orthanc.json:") && said.contains("NO_PROXY=127.0.0.1"), "{said}");
+    let run = stage.with_env("NO_PROXY", "127.0.0.1").check(&[]);
+    assert!(run.code == 0 && !run.out.contains(warning), "{}", run.out);
+
     // Not for hosts that NO_PROXY names.
     let stage =
         Stage::new().with(&json!({"HttpProxy": address.to_string()})).with_env("NO_PROXY", "127.0.0.1");
