@@ -176,6 +176,11 @@ impl Publisher {
 }
 
 impl Entry {
+    /// Whether Google gave a token, where one is needed. Behind the gateway a server is there before that.
+    fn can_be_used(&self) -> bool {
+        self.live.account.source.is_none() || self.kept.borrow().grant().is_some()
+    }
+
     fn tell(&mut self, seen: Seen) {
         let LiveAccount { account, transport, .. } = &*self.live;
         let (name, title) = (&account.name, account.title());
@@ -185,7 +190,7 @@ impl Entry {
             Seen::Deleted => self.live.server_is(ServerState::Deleted),
         }
         match seen {
-            Seen::Holds if !self.announced => {
+            Seen::Holds if !self.announced && self.can_be_used() => {
                 self.announced = true;
                 let universe = self.kept.borrow().grant().map(|grant| grant.universe_domain.clone());
                 let url = account.url(universe.as_deref().unwrap_or(DEFAULT_UNIVERSE_DOMAIN));

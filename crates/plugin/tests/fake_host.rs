@@ -232,6 +232,23 @@ fn what_is_forgotten_is_put_until_it_holds() {
 }
 
 #[test]
+fn behind_the_gateway_ready_means_a_token_too() {
+    let emulator = Emulator::builder().start().unwrap();
+    emulator.faults().add(Fault::answer(Route::Token, 400, r#"{"error":"invalid_grant"}"#).until_cleared());
+    let patch = json!({"GoogleCloudPlatform": {"Gateway": true, "RefreshInterval": 1}});
+    let stage = Stage::before(emulator, DicomWeb::default(), &patch);
+    stage.start();
+    stage.both_published();
+    let lists = stage.dicomweb.lock().unwrap().lists;
+    stage.wait_until("the servers were seen", |dicomweb| dicomweb.lists >= lists + 2);
+    assert_eq!(stage.lines().iter().find(|line| line.contains(": ready")), None);
+    stage.emulator.faults().clear();
+    assert_eq!(route(&stage, Method::Post, "accounts/a/refresh").0, 200);
+    stage.wait_for_line("Account \"a\": ready");
+    stage.end();
+}
+
+#[test]
 fn a_refusal_is_told_once_and_tried_again() {
     let stage = Stage::new(DicomWeb { refuse: 8, ..DicomWeb::default() }, &json!({}));
     stage.start();
