@@ -11,7 +11,7 @@ use url::Url;
 /// A request with its TLS handshake takes some 50 kB while it lasts, which the allocator then keeps: a hundred accounts
 /// that start together would cost Orthanc 5 MB for ever. More at once would not be faster, since the time goes into
 /// cryptography.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 
 /// One gate a server, so that one which hangs holds up nobody but those who ask it.
 #[derive(Default)]

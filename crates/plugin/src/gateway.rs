@@ -1,6 +1,6 @@
 //! The way through the gateway: whether it can be taken, and the thread that serves it.
 
-use std::{io, net::TcpListener, sync::Arc, thread, time::Duration};
+use std::{cell::RefCell, io, net::TcpListener, sync::Arc, thread, time::Duration};
 
 use dicomweb_gateway::{Gateway, Settings, Store, proxy_before_loopback};
 use google_credentials::{HttpSettings, HttpVersion, Secret, TokenHandle, World};
@@ -8,11 +8,14 @@ use orthanc_gcp_configuration::Account;
 use orthanc_sdk::{Host, Version};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::{runtime::Runtime, sync::oneshot};
+use tracing::subscriber::DefaultGuard;
 
 use crate::logging;
 
 /// The variable of the environment with which `cargo xtask bench transfer` tries HTTP/2; no option, since it is slower.
 const HTTP_VERSION: &str = "ORTHANC_GCP_GATEWAY_HTTP";
+/// What comes from the DICOMweb plugin and what goes to Google is each work for a processor.
+const WORKERS: usize = 2;
 /// Orthanc shows the first 16 bytes of it.
 const THREAD_NAME: &str = "GOOGLE-GATEWAY";
 /// The first Orthanc to which a time limit of 0 means none; to those before it means 60 s.
@@ -147,7 +150,7 @@ impl Serving {
     /// There is no thread to be had.
     pub(crate) fn start(host: Host, listener: TcpListener, gateway: Gateway) -> io::Result<Self> {
         let served = gateway.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime(&host)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
             host.name_current_thread(THREAD_NAME);
@@ -177,6 +180,27 @@ impl Serving {
 /// holds nothing of Orthanc's, and the library stays in memory (`-z nodelete`).
 fn end(runtime: Runtime) {
     runtime.shutdown_timeout(LAST_WRITES);
+}
+
+/// A runtime whose threads write to Orthanc's log, and show up in it by name.
+fn runtime(host: &Host) -> io::Result<Runtime> {
+    thread_local! {
+        static LOG: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
+    }
+    let (host, ending) = (host.clone(), host.clone());
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name(THREAD_NAME)
+        .on_thread_start(move || {
+            host.name_current_thread(THREAD_NAME);
+            LOG.set(Some(logging::into_log_of(&host)));
+        })
+        .on_thread_stop(move || {
+            LOG.set(None);
+            ending.clear_current_thread_name();
+        })
+        .enable_all()
+        .build()
 }
 
 async fn serve(gateway: &Gateway, listener: TcpListener) {
