@@ -137,17 +137,17 @@ async fn if_permitted(shared: &Arc<Shared>, mut request: Request<Incoming>) -> R
     let target = match path::take_apart(&target) {
         Ok(target) => target,
         Err(outside) => {
-            tracing::warn!(
-                "the gateway refuses a request that would leave its account: {outside}; see what sends it"
-            );
+            shared
+                .troubles
+                .turned_away(&format!("it would leave its account ({outside}); see what sends it"));
             let remedy = "ask for a path below the account's DICOMweb root, as PS3.18 section 10 has them";
             return Refusal::own(StatusCode::BAD_REQUEST, &outside.to_string(), remedy).into_response();
         }
     };
     let Some(store) = permitted(shared, &target.account, request.headers()) else {
-        tracing::warn!(
-            "the gateway refuses a request without the account's secret; see what sends it: only the DICOMweb plugin of this Orthanc has it"
-        );
+        shared
+            .troubles
+            .turned_away("it does not have an account's secret; see which program of this machine sends it");
         let cause = "the request does not have the account's secret, or there is no such account";
         let remedy = "send it as `Authorization: Bearer …`";
         let mut refusal = Refusal::own(StatusCode::UNAUTHORIZED, cause, remedy).into_response();
