@@ -16,6 +16,7 @@
 pub mod accept;
 mod body;
 mod client_gone;
+mod connection_table;
 mod content;
 pub mod dicom_identity;
 mod dispatch;

@@ -1,7 +1,7 @@
 //! Memory, disk, and clients that go away.
 
 use std::{
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     net::TcpStream,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -127,6 +127,23 @@ fn of_a_client_that_vanishes_nothing_is_left() {
         assert_nothing_left(&stage);
         assert_eq!(last(&stage).stage, Ended::Cancelled);
     }
+}
+
+#[test]
+fn a_client_that_vanishes_while_nothing_is_read_is_noticed() {
+    let stage = staged(OnConflict::Fail, |settings| settings.spool_over = 200_000);
+    stage.emulator.faults().add(Fault::hang(Route::Stow).until_cleared());
+    let study = ct(1, 48, 1 << 20);
+    let body = multipart(&files(&study));
+    let (beginning, rest) = body.split_at(1000);
+    let mut stream = begun(&stage, beginning);
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    write!(stream, "{:x}\r\n", rest.len()).unwrap();
+    // The kernel has no room for more, so that the end of the connection has to wait as well.
+    assert_eq!(stream.write_all(rest).unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop(stream);
+    assert_nothing_left(&stage);
+    assert_eq!(last(&stage).stage, Ended::Cancelled);
 }
 
 #[test]
