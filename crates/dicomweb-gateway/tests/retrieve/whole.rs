@@ -1,5 +1,7 @@
 //! What is asked of the store, and what comes.
 
+use std::time::Duration;
+
 use dicomweb_gateway::{Kind, OnConflict, Stage as Standing};
 use google_emulator::{EmptySearch, Emulator, Fault, Keep, Route, SeenRequest};
 use reqwest::Method;
@@ -50,10 +52,21 @@ fn any_shape_of_a_study_comes() {
 #[test]
 fn a_large_series_is_not_left_alone_beside_small_ones() {
     let scene = Scene::of(&[40, 3, 4, 1], 64, |_| {});
+    let late = Fault::latency(Route::Qido, Duration::from_secs(3)).on_path("/instances");
+    scene.stage.emulator.faults().add(late.until_cleared());
+    let later = Fault::latency(Route::WadoSeries, Duration::from_secs(6)).on_path(&scene.series[0]);
+    scene.stage.emulator.faults().add(later.times(1));
     scene.assert_whole(&scene.retrieve());
     // Four series may be streams, and begin before it is known that the first is most of the study: single requests help it.
     assert_eq!(scene.series_requests(), 4);
     assert!((1..=41).contains(&scene.single_requests()), "{}", scene.single_requests());
+
+    // Where the list of instances comes first, it decides.
+    let scene = Scene::of(&[40, 3, 4, 1], 64, |_| {});
+    let late = Fault::latency(Route::Qido, Duration::from_secs(3)).on_path("/series");
+    scene.stage.emulator.faults().add(late.until_cleared());
+    scene.assert_whole(&scene.retrieve());
+    assert_eq!((scene.series_requests(), scene.single_requests()), (2, 41));
 
     // Of nine there is no such haste.
     let scene = Scene::of(&[40, 3, 4, 1, 1, 1, 1, 1, 1], 64, |_| {});
