@@ -171,7 +171,12 @@ impl<'a> Upload<'a> {
         };
         drop(sending);
         drop(gatherer);
-        drop(tokio::spawn(tokio::time::timeout(DRAIN, drained(idle, reading))));
+        // A task of its own: it outlives the answer, and the connection too.
+        let draining = tokio::spawn(tokio::time::timeout(DRAIN, drained(idle, reading)));
+        if matches!(end, End::Gone) {
+            // Nobody waits for an answer. Whoever finds the upload ended finds written down what is missing.
+            drop(draining.await);
+        }
         end
     }
 

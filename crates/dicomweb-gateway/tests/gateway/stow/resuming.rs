@@ -140,9 +140,11 @@ fn what_a_refused_client_sends_after_its_answer_is_missing_as_well() {
     let study = ct(1, 30, 1 << 20);
     stage.emulator.faults().add(Fault::answer(Route::Stow, 403, "{}").until_cleared());
     let mut stream = begun(&stage, &multipart(&files(&study)[..10]));
-    let mut answer = [0; 12];
-    std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 403");
+    // Whoever closes with something unread takes back what is on its way.
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     drop(stream);
     assert_nothing_left(&stage);
     stage.emulator.faults().clear();
