@@ -171,12 +171,7 @@ impl<'a> Upload<'a> {
         };
         drop(sending);
         drop(gatherer);
-        // A task of its own: it outlives the answer, and the connection too.
-        let draining = tokio::spawn(tokio::time::timeout(DRAIN, drained(idle, reading)));
-        if matches!(end, End::Gone) {
-            // Nobody waits for an answer. Whoever finds the upload ended finds written down what is missing.
-            drop(draining.await);
-        }
+        listen_on(idle, reading, &end).await;
         end
     }
 
@@ -269,7 +264,16 @@ async fn gone(client: &mut Option<ClientGone>) {
     }
 }
 
-/// Listens to a client that is answered already, or has gone: which instances it believes to have sent.
+/// Listens for a moment to a client that is answered already, or has gone: which instances it believes to have sent.
+async fn listen_on(idle: Option<Intake>, reading: Option<Reading>, end: &End) {
+    // A task of its own: it outlives the answer, and the connection too.
+    let draining = tokio::spawn(tokio::time::timeout(DRAIN, drained(idle, reading)));
+    if matches!(end, End::Gone) {
+        // Nobody waits for an answer. Whoever finds the upload ended finds written down what is missing.
+        drop(draining.await);
+    }
+}
+
 async fn drained(idle: Option<Intake>, reading: Option<Reading>) {
     let intake = match (idle, reading) {
         (Some(intake), _) => intake,
