@@ -186,8 +186,11 @@ impl Transfers {
 
     /// Those under way, then those that ended, the newest first.
     pub(crate) fn reports(&self) -> Vec<Report> {
-        let now: Vec<Report> = locked(&self.now).iter().map(|entry| locked(&entry.report).clone()).collect();
-        now.into_iter().rev().chain(locked(&self.last).iter().rev().cloned()).collect()
+        // Both at once, as where one ends: each is in one of them.
+        let now = locked(&self.now);
+        let last = locked(&self.last);
+        let now = now.iter().rev().map(|entry| locked(&entry.report).clone());
+        now.chain(last.iter().rev().cloned()).collect()
     }
 
     /// How many are under way.
@@ -319,11 +322,47 @@ impl Drop for Transfer {
             report.ended = Some(self.all.world.now());
         }
         self.all.totals.ended(report.kind, report.stage);
-        locked(&self.all.now).retain(|entry| !Arc::ptr_eq(entry, &self.entry));
+        // Who finds it no longer under way finds how it ended.
+        let mut now = locked(&self.all.now);
         let mut last = locked(&self.all.last);
+        now.retain(|entry| !Arc::ptr_eq(entry, &self.entry));
         while last.len() >= REMEMBERED {
             last.pop_front();
         }
         last.push_back(report);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use google_credentials::{HttpSettings, Outside, PeerVerification, Verbosity};
+
+    use super::*;
+
+    #[test]
+    fn who_finds_one_no_longer_under_way_finds_how_it_ended() {
+        let http = HttpSettings {
+            ca_certificates: None,
+            verify_peers: PeerVerification::Required,
+            proxy: None,
+            timeout: Duration::from_secs(1),
+            verbose: Verbosity::Quiet,
+        };
+        let transfers = Arc::new(Transfers::new(Arc::new(Outside::new(http))));
+        thread::scope(|scope| {
+            let (begun, to_end) = std::sync::mpsc::sync_channel::<Transfer>(0);
+            scope.spawn(|| to_end.into_iter().for_each(drop));
+            for id in 1..=2_000 {
+                begun.send(transfers.begin("a", Kind::Store, SystemTime::UNIX_EPOCH)).unwrap();
+                while transfers.under_way() > 0 {
+                    thread::yield_now();
+                }
+                let newest = &transfers.reports()[0];
+                assert_eq!((newest.id, newest.stage), (id, Stage::Cancelled));
+            }
+            drop(begun);
+        });
     }
 }
