@@ -174,8 +174,27 @@ fn a_refusal_of_the_account_is_answered_in_googles_words_before_everything_is_re
         let stage = stage();
         stage.emulator.faults().add(Fault::answer(Route::Stow, status, words).until_cleared());
         let study = ct(1, 40, 2 << 20);
+        let mut beginning = multipart(&files(&study));
+        let rest = beginning.split_off(12 << 20);
         let (answered, body) = block_on(async {
-            let answer = post(&stage, "studies").body(multipart(&files(&study))).send().await.unwrap();
+            let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
+            let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
+                Some((receiver.recv().await?, receiver))
+            });
+            let sending = post(&stage, "studies").body(reqwest::Body::wrap_stream(stream)).send();
+            let feeding = async {
+                sender.send(Ok(beginning)).await.unwrap();
+                // The rest comes when the gateway has been refused, and not before, however slow that is.
+                let refused = ("POST".to_owned(), status);
+                while !stage.gateway.counts().requests.contains_key(&refused) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                // Whether anybody still wants it is the client's business.
+                drop(sender.send(Ok(rest)).await);
+                drop(sender);
+            };
+            let (answer, ()) = tokio::join!(sending, feeding);
+            let answer = answer.unwrap();
             (answer.status().as_u16(), answer.text().await.unwrap())
         });
         assert_eq!((answered, body.as_str()), (status, words));
