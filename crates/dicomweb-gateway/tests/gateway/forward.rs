@@ -149,11 +149,12 @@ fn without_a_token_the_cause_and_the_remedy_are_answered() {
 #[test]
 fn nobody_waits_for_ever() {
     let emulator = Emulator::builder().start().unwrap();
-    emulator.faults().add(Fault::hang(Route::Qido).until_cleared());
     let stage = Stage::with(emulator, OnConflict::Fail, |settings| {
-        settings.inactivity = Duration::from_millis(200);
-        settings.patience_of_requests = Duration::from_millis(500);
+        settings.inactivity = Duration::from_millis(500);
+        settings.patience_of_requests = Duration::from_secs(1);
     });
+    stage.wait_for_token();
+    stage.emulator.faults().add(Fault::hang(Route::Qido).until_cleared());
     let (status, body) = search(&stage);
     assert_eq!(status, 504, "{body}");
     assert!(body.contains("remedy"), "{body}");

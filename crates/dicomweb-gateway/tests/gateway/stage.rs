@@ -3,7 +3,7 @@
 use std::{
     sync::Arc,
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use dicomweb_gateway::{Gateway, OnConflict, Settings, Store};
@@ -123,6 +123,15 @@ impl Stage {
             stop: Some(stop),
             thread: Some(thread),
             folder,
+        }
+    }
+
+    /// Waits until the account has a token, for those who then give little time.
+    pub(crate) fn wait_for_token(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let search = || block_on(self.request(Method::GET, "studies").send()).unwrap().status();
+        while !search().is_success() {
+            assert!(Instant::now() < deadline, "there is no token");
         }
     }
 
