@@ -172,7 +172,7 @@ fn overwriting_outlives_the_client_and_is_waited_for() {
         .emulator
         .faults()
         .add(Fault::refuse_instance(&study.instances[0].uid, "it already exists").times(1));
-    stage.emulator.faults().add(Fault::latency(Route::Delete, Duration::from_secs(2)).times(1));
+    stage.emulator.faults().add(Fault::latency(Route::Delete, Duration::from_secs(5)).times(1));
     let stream = begun(&stage, &multipart(&[&other]));
     until("the old one is being deleted", || !seen(&stage, Route::Delete).is_empty());
     stage.emulator.faults().add(Fault::answer(Route::Stow, 503, "").until_cleared());
