@@ -65,7 +65,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (own, other) = (listener.local_addr().unwrap(), client.local_addr().unwrap());
-        client.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        client.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
         let much = vec![0; 1 << 20];
         // Until the kernel takes in no more.
         while client.write(&much).is_ok() {}
