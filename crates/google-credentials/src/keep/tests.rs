@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::json;
 use tokio::sync::Notify;
-use tracing::{Event as LogEvent, Metadata, Subscriber, field, span};
+use tracing::{Dispatch, Event as LogEvent, Metadata, Subscriber, field, span};
 
 use super::*;
 use crate::{
@@ -170,6 +170,9 @@ fn play(
         changed: Arc::new(Notify::new()),
     };
     let (sender, handle) = token_channel(script.now());
+    // Where only one subscriber lives, `tracing` asks the thread that comes first whether an event is wanted, and keeps that
+    // answer for all: it could be one of another test, where nobody listens. Of two, both are asked.
+    let _another = Dispatch::new(Listener(Arc::default()));
     let _log = tracing::subscriber::set_default(Listener(Arc::clone(&seen)));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
