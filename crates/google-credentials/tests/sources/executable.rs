@@ -166,10 +166,10 @@ fn a_program_that_does_not_end_is_killed() {
         let failure = stage.refused(&source(
             &stage,
             &program,
-            &json!({ "timeout_millis": 1000, "output_file": stage.path("none") }),
+            &json!({ "timeout_millis": 2000, "output_file": stage.path("none") }),
         ));
         assert_eq!(failure.kind, Transient, "{failure}");
-        assert!(failure.cause.contains("it took more than 1 s"), "{failure}");
+        assert!(failure.cause.contains("it took more than 2 s"), "{failure}");
         let pid = fs::read_to_string(&pid).unwrap();
         assert!(!Path::new("/proc").join(pid.trim()).exists(), "{hanging}: it lives, or was not waited for");
         assert_eq!(children(), Vec::<String>::new(), "{hanging}");
