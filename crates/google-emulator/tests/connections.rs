@@ -19,15 +19,15 @@ fn requests_connections_and_handshakes_are_counted() {
     let most = 5;
     google.emulator.faults().add(Fault::latency(Route::Qido, Duration::from_secs(60)).times(most));
     let url = format!("{}/studies", google.emulator.dicom_web_url());
-    std::thread::scope(|scope| {
-        for _ in 0..most {
-            // A client of its own each, so a connection of its own; it gives up.
-            let (client, url, token) = (google.impatient(), url.clone(), google.token());
-            scope.spawn(move || assert!(client.get(url).bearer_auth(token).send().unwrap_err().is_timeout()));
-        }
-        until(|| google.emulator.gauges().requests_now == most);
-        assert_eq!(google.emulator.gauges().connections_now, most);
-    });
+    let asking = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for _ in 0..most {
+        // A client of its own each, so a connection of its own; it gives up when all of them are there.
+        let request = google.unhurried().get(&url).bearer_auth(google.token());
+        asking.spawn(request.send());
+    }
+    until(|| google.emulator.gauges().requests_now == most);
+    assert_eq!(google.emulator.gauges().connections_now, most);
+    drop(asking);
     until(|| google.emulator.gauges().connections_now == 0);
     let expected = Gauges {
         requests: most,

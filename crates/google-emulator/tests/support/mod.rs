@@ -75,6 +75,12 @@ impl Google {
         client(&self.emulator, Duration::from_secs(1))
     }
 
+    /// A client that waits until it is dropped.
+    pub(crate) fn unhurried(&self) -> reqwest::Client {
+        let builder = reqwest::Client::builder().tls_certs_only([authority(&self.emulator)]);
+        builder.no_proxy().build().unwrap()
+    }
+
     /// Stores instances in one multipart request, answered in JSON.
     pub(crate) fn store(&self, path: &str, instances: &[Vec<u8>]) -> Response {
         self.dicom_web("POST", path)
@@ -131,9 +137,11 @@ pub(crate) fn error(body: &Value) -> &Value {
 }
 
 fn client(emulator: &Emulator, patience: Duration) -> Client {
-    let authority = std::fs::read(emulator.ca_file()).unwrap();
-    let authority = reqwest::Certificate::from_pem(&authority).unwrap();
-    Client::builder().tls_certs_only([authority]).no_proxy().timeout(patience).build().unwrap()
+    Client::builder().tls_certs_only([authority(emulator)]).no_proxy().timeout(patience).build().unwrap()
+}
+
+fn authority(emulator: &Emulator) -> reqwest::Certificate {
+    reqwest::Certificate::from_pem(&std::fs::read(emulator.ca_file()).unwrap()).unwrap()
 }
 
 pub(crate) fn now() -> i64 {
