@@ -75,6 +75,25 @@ struct Speed {
     download: Duration,
 }
 
+/// A request that did not do what it was for.
+struct NotDone {
+    failure: Failure,
+    /// What was answered; `None` without a whole answer.
+    status: Option<u16>,
+}
+
+impl From<Failure> for NotDone {
+    fn from(failure: Failure) -> Self {
+        Self { failure, status: None }
+    }
+}
+
+impl From<NotDone> for Failure {
+    fn from(not_done: NotDone) -> Self {
+        not_done.failure
+    }
+}
+
 struct Store<'a> {
     examination: Examination<'a>,
     grant: Option<&'a Grant>,
@@ -96,7 +115,8 @@ impl<'a> Store<'a> {
 
     async fn search(&self) -> Result<(), Failure> {
         let request = self.request(Method::GET, SEARCH)?.header("Accept", "application/dicom+json");
-        self.send(request, SEARCH, &[200, 204]).await.map(drop)
+        self.send(request, SEARCH, &[200, 204]).await?;
+        Ok(())
     }
 
     async fn round_trip(&self) -> Result<Duration, Failure> {
@@ -112,15 +132,15 @@ impl<'a> Store<'a> {
         let instance = Instance::generate(self.examination.world);
         let upload = match self.timed(self.stow(&instance)).await {
             Ok(((), upload)) => upload,
-            Err(failure) => {
-                report.failure(Name::Write, &failure);
+            Err(not_stored) => {
+                self.clear_up(&instance, &not_stored, report).await;
                 return None;
             }
         };
         let back = self.timed(self.retrieve(&instance)).await;
-        if let Err(failure) = self.delete(&instance).await {
-            let remedy = format!("{}; delete the study {} yourself", failure.remedy, instance.study);
-            report.failed(Name::Write, format!("the instance stays in the store: {}", failure.cause), remedy);
+        if let Err(NotDone { failure, .. }) = self.delete(&instance).await {
+            let words = format!("the instance stays in the store: {}", failure.cause);
+            report.failed(Name::Write, words, yourself(&failure, &instance));
             return None;
         }
         match back {
@@ -139,8 +159,26 @@ impl<'a> Store<'a> {
         }
     }
 
+    /// Says that an instance was not stored, and sees to it: unless the server refused it (4xx), it may be there all the
+    /// same, with an answer that was lost on its way.
+    async fn clear_up(&self, instance: &Instance, not_stored: &NotDone, report: &mut Report<'_>) {
+        const NOT_FOUND: u16 = 404;
+        let NotDone { failure, status } = not_stored;
+        if status.is_some_and(|status| (400..500).contains(&status)) {
+            return report.failure(Name::Write, failure);
+        }
+        match self.delete(instance).await {
+            Ok(()) | Err(NotDone { status: Some(NOT_FOUND), .. }) => report.failure(Name::Write, failure),
+            Err(still) => {
+                let (stow, delete) = (&failure.cause, &still.failure.cause);
+                let words = format!("the instance may be in the store: {stow}; deleting it: {delete}");
+                report.failed(Name::Write, words, yourself(&still.failure, instance));
+            }
+        }
+    }
+
     /// PS3.18 section 10.5.
-    async fn stow(&self, instance: &Instance) -> Result<(), Failure> {
+    async fn stow(&self, instance: &Instance) -> Result<(), NotDone> {
         let path = format!("studies/{}", instance.study);
         let mut body = format!("--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n").into_bytes();
         body.extend_from_slice(&instance.file);
@@ -170,7 +208,7 @@ impl<'a> Store<'a> {
     }
 
     /// Supplement 194, as Google has it.
-    async fn delete(&self, instance: &Instance) -> Result<(), Failure> {
+    async fn delete(&self, instance: &Instance) -> Result<(), NotDone> {
         let path = path_of(instance);
         let request = self.request(Method::DELETE, &path)?;
         self.send(request, &path, &[200, 202, 204]).await.map(drop)
@@ -190,7 +228,7 @@ impl<'a> Store<'a> {
     }
 
     /// Sends, and reads the answer whole, within the time limit of a token request.
-    async fn send(&self, request: RequestBuilder, path: &str, good: &[u16]) -> Result<Response, Failure> {
+    async fn send(&self, request: RequestBuilder, path: &str, good: &[u16]) -> Result<Response, NotDone> {
         let url = format!("{}{path}", self.url);
         let limit = self.examination.http.timeout;
         let sent_at = self.examination.world.now();
@@ -206,7 +244,8 @@ impl<'a> Store<'a> {
             return Ok(answer);
         }
         let principal = self.grant.and_then(|grant| grant.principal.as_deref());
-        Err(remedy::of_store(&url, &answer, sent_at, principal))
+        let failure = remedy::of_store(&url, &answer, sent_at, principal);
+        Err(NotDone { failure, status: Some(answer.status) })
     }
 
     async fn exchange(&self, request: RequestBuilder) -> Result<Response, TransportError> {
@@ -228,15 +267,17 @@ impl<'a> Store<'a> {
         Ok(Response { status: answer.status().as_u16(), headers, body, sent: Sent::new(token) })
     }
 
-    async fn timed<T>(
-        &self,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<(T, Duration), Failure> {
+    async fn timed<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<(T, Duration), E> {
         let world = self.examination.world;
         let begun = world.now();
         let done = work.await?;
         Ok((done, world.now().duration_since(begun).unwrap_or_default()))
     }
+}
+
+/// What to do where an instance could not be deleted.
+fn yourself(failure: &Failure, instance: &Instance) -> String {
+    format!("{}; delete the study {} yourself", failure.remedy, instance.study)
 }
 
 fn path_of(instance: &Instance) -> String {

@@ -328,6 +328,38 @@ fn writing() {
 }
 
 #[test]
+fn an_instance_whose_answer_was_lost_does_not_stay() {
+    let lost = || Fault::answer(Route::Stow, 503, "").after_handling();
+    let stage = Stage::new();
+    stage.emulator.faults().add(lost());
+    expect(&stage, &["--write"], ["write", "failed", "answered 503", "usually short"]);
+    assert_eq!(stage.emulator.instances().len(), 0, "it was stored, and has to be deleted");
+
+    // Nothing was stored: that it cannot be found is well.
+    let stage = Stage::new();
+    stage.emulator.faults().add(Fault::reset(Route::Stow, 1000));
+    let document = expect(&stage, &["--write"], ["write", "failed", "no answer from", "cuts connections"]);
+    assert!(!document.to_string().contains("yourself"), "{document}");
+    let asked = |stage: &Stage| stage.emulator.requests().iter().any(|seen| seen.method == "DELETE");
+    assert!(asked(&stage));
+
+    let stage = Stage::new();
+    stage.emulator.faults().add(lost());
+    stage.emulator.faults().add(Fault::answer(Route::Delete, 503, "").until_cleared());
+    let document =
+        expect(&stage, &["--write"], ["write", "failed", "the instance may be in the store", "yourself"]);
+    let write = steps(&document).into_iter().find(|step| step[0] == "write").unwrap();
+    let [stored] = stage.emulator.instances().try_into().unwrap();
+    assert!(write[3].contains(&format!("delete the study {} yourself", stored.study)), "{write:?}");
+
+    // What is refused is not there.
+    let stage = Stage::new();
+    stage.emulator.faults().add(Fault::answer(Route::Stow, 403, "").until_cleared());
+    expect(&stage, &["--write"], ["write", "failed", "answered 403", "roles/healthcare.dicomEditor"]);
+    assert!(!asked(&stage));
+}
+
+#[test]
 fn a_store_that_hangs_is_left_after_the_time_limit() {
     let stage = Stage::new().with(&json!({"GoogleCloudPlatform": {"Timeout": 1}}));
     stage.emulator.faults().add(Fault::latency(Route::Qido, Duration::from_secs(3600)).until_cleared());
