@@ -146,6 +146,9 @@ impl Went<'_> {
                     let words = format!("{}{}", failure.cause, self.shown_certificate());
                     report.failed(*stage, words, failure.remedy.as_str());
                 }
+                (Some(_), _) if self.was_left() => {
+                    report.skipped(*stage, "nothing is sent with settings that cannot be used");
+                }
                 (Some(at), _) if at < *stage => report.skipped(*stage, format!("{host} was not reached")),
                 _ if *stage == Name::Tls && !encrypted => {
                     report.skipped(Name::Tls, format!("{host} is asked over http, without encryption"));
@@ -154,6 +157,14 @@ impl Went<'_> {
                 _ => report.ok(*stage, self.reached(*stage)),
             }
         }
+    }
+
+    /// The settings could not be used, so that the way was not even tried.
+    fn was_left(&self) -> bool {
+        let Probe { looked_up, connected_to, outcome, .. } = self.seen;
+        let is_of_settings =
+            outcome.as_ref().is_err_and(|error| matches!(error.kind, TransportErrorKind::Settings(_)));
+        is_of_settings && looked_up.is_empty() && connected_to.is_none()
     }
 
     fn failure(&self, error: &TransportError) -> Failure {

@@ -216,6 +216,12 @@ fn the_certificate() {
         let tls = steps(&document).into_iter().find(|step| step[0] == "tls").unwrap();
         assert_eq!((code, tls[1].as_str()), (1, "failed"), "{document}");
         assert!(tls[2].contains(words) && tls[3].contains(remedy), "{tls:?}");
+        // A file that cannot be read keeps everything from being sent.
+        let before = if file == "/nowhere.pem" { "skipped" } else { "ok" };
+        let found = steps(&document);
+        for name in ["dns", "tcp"] {
+            assert_eq!(found.iter().find(|step| step[0] == name).unwrap()[1], before, "{found:#?}");
+        }
         // Of a CA that nobody here trusts the name is told: it may be the hospital's own proxy.
         assert_eq!(tls[2].contains("(issued by "), file == ca.to_str().unwrap(), "{tls:?}");
     }
