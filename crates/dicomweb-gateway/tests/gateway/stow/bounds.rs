@@ -191,11 +191,13 @@ fn a_client_that_falls_silent_is_told_so() {
 fn connections_are_kept_and_their_number_is_bounded() {
     let stage =
         Stage::with(Emulator::builder().keep(Keep::Digests).start().unwrap(), OnConflict::Fail, |_| {});
-    stage.emulator.faults().add(Fault::latency(Route::Stow, Duration::from_millis(40)).until_cleared());
+    // So long that as many are under way as may be before the first is answered.
+    stage.emulator.faults().add(Fault::latency(Route::Stow, Duration::from_millis(400)).until_cleared());
     let study = ct(1, 100, 2 << 20);
     assert_eq!(upload(&stage, &files(&study)).0, 200);
     let gauges = stage.emulator.gauges();
     assert!((2..=32).contains(&gauges.most_requests_at_once), "{gauges:?}");
-    // Token requests have connections of their own.
-    assert!(gauges.connections <= 34, "{gauges:?}");
+    // A connection that is free again in the moment in which another is begun leaves that one over, for later: how often
+    // depends on who is quicker. Without connections that are kept there were as many as requests.
+    assert!(gauges.connections + 10 <= gauges.requests, "{gauges:?}");
 }
