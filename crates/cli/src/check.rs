@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use crate::{
     End, Error,
     arguments::CheckOptions,
+    files::ReadError,
     reading::{self, Mistake, Reading},
     terminal::{Colour, Colours},
 };
@@ -19,7 +20,11 @@ use crate::{
 pub(crate) fn run(options: &CheckOptions) -> Result<End, Error> {
     let outcome = check(options);
     if let (true, Err(error)) = (options.json, &outcome) {
-        print(&json!({"ok": false, "error": error.to_string(), "findings": [], "accounts": []}))?;
+        let findings: Vec<Value> = match error {
+            Error::Read(errors) => errors.iter().map(unread).collect(),
+            _ => Vec::new(),
+        };
+        print(&json!({"ok": false, "error": error.to_string(), "findings": findings, "accounts": []}))?;
     }
     outcome
 }
@@ -223,6 +228,19 @@ impl Listener for Document {
     fn end(&mut self, _: bool) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What keeps a file from being read, as a finding.
+fn unread(error: &ReadError) -> Value {
+    let (file, place) = error.place();
+    json!({
+        "severity": "error",
+        "file": file.display().to_string(),
+        "line": place.map(|place| place.line),
+        "column": place.map(|place| place.column),
+        "path": null,
+        "text": error.text(),
+    })
 }
 
 fn print(document: &Value) -> io::Result<()> {

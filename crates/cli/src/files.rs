@@ -56,19 +56,44 @@ impl fmt::Display for Place {
 }
 
 /// Why Orthanc could not read its configuration, and what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(crate) enum ReadError {
     /// The path itself.
-    #[error("{}: {cause}; {remedy}", path.display())]
     Unreadable { path: PathBuf, cause: String, remedy: &'static str },
     /// A file's text.
-    #[error("{place}: {what}")]
     Syntax { place: Place, what: String },
     /// Two files' keys.
-    #[error(
-        "{second}: `{key}` stands in {first} as well, so that Orthanc does not start; keep it in one file"
-    )]
     InTwoFiles { key: String, first: Place, second: Place },
+}
+
+impl ReadError {
+    /// The file or folder, and the place in it.
+    pub(crate) fn place(&self) -> (&Path, Option<&Place>) {
+        match self {
+            Self::Unreadable { path, .. } => (path, None),
+            Self::Syntax { place, .. } | Self::InTwoFiles { second: place, .. } => (&place.file, Some(place)),
+        }
+    }
+
+    /// What is wrong there.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Unreadable { cause, remedy, .. } => format!("{cause}; {remedy}"),
+            Self::Syntax { what, .. } => what.clone(),
+            Self::InTwoFiles { key, first, .. } => format!(
+                "`{key}` stands in {first} as well, so that Orthanc does not start; keep it in one file"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place() {
+            (_, Some(place)) => write!(f, "{place}: {}", self.text()),
+            (file, None) => write!(f, "{}: {}", file.display(), self.text()),
+        }
+    }
 }
 
 /// Something odd in the files themselves, which Orthanc lives with.
@@ -78,15 +103,23 @@ pub(crate) struct Oddity {
     pub(crate) text: String,
 }
 
-/// Reads files and folders, with variables from `env`.
-pub(crate) fn read(paths: &[PathBuf], env: impl Fn(&str) -> Option<String>) -> Result<Files, ReadError> {
+/// Reads files and folders, with variables from `env`; or everything that keeps them from being read.
+pub(crate) fn read(paths: &[PathBuf], env: impl Fn(&str) -> Option<String>) -> Result<Files, Vec<ReadError>> {
     let mut files = Files { document: Map::new(), files: Vec::new() };
+    let mut errors = Vec::new();
     for path in paths {
-        for path in files_of(path)? {
-            files.add(&path, &env)?;
+        let found = files_of(path).unwrap_or_else(|error| {
+            errors.push(error);
+            Vec::new()
+        });
+        for path in found {
+            match File::read(path, &env) {
+                Ok((file, members)) => errors.extend(files.add(file, members)),
+                Err(error) => errors.push(error),
+            }
         }
     }
-    Ok(files)
+    if errors.is_empty() { Ok(files) } else { Err(errors) }
 }
 
 impl Files {
@@ -104,11 +137,36 @@ impl Files {
         self.files.iter().flat_map(|file| file.oddities(section)).collect()
     }
 
-    fn add(&mut self, path: &Path, env: impl Fn(&str) -> Option<String>) -> Result<(), ReadError> {
-        let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+    /// Adds a file's keys, and gives those that stand in an earlier file.
+    fn add(&mut self, file: File, members: Map<String, Value>) -> Vec<ReadError> {
+        let mut twice = Vec::new();
+        for (key, value) in members {
+            if self.document.contains_key(&key) {
+                let path = [key.clone()];
+                let first =
+                    self.files.iter().find_map(|other| Some(other.place(*other.keys.get(&path[..])?)));
+                let second = file.place(file.keys.get(&path[..]).copied().unwrap_or_default());
+                let first = first.unwrap_or_else(|| second.clone());
+                twice.push(ReadError::InTwoFiles { key, first, second });
+            } else {
+                self.document.insert(key, value);
+            }
+        }
+        self.files.push(file);
+        twice
+    }
+}
+
+impl File {
+    /// Reads a file, with the values of its outermost keys.
+    fn read(
+        path: PathBuf,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<(Self, Map<String, Value>), ReadError> {
+        let bytes = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
         let original = String::from_utf8_lossy(&bytes).into_owned();
         let at =
-            |place: usize, what: String| ReadError::Syntax { place: place_in(path, &original, place), what };
+            |place: usize, what: String| ReadError::Syntax { place: place_in(&path, &original, place), what };
         let substituted = variables::substitute(&original, env).map_err(|no_name| {
             at(no_name.at, "this variable has no name; write ${NAME} or ${NAME:-default}".to_owned())
         })?;
@@ -124,27 +182,9 @@ impl Files {
         let Document { value: Value::Object(members), keys, twice, control, behind } = parsed else {
             return Err(at(0, "the file holds no JSON object; put everything between { and }".to_owned()));
         };
-        let file = File { path: path.to_owned(), original, substituted, keys, twice, control, behind };
-        for (key, value) in members {
-            if self.document.contains_key(&key) {
-                let path = [key.clone()];
-                let first =
-                    self.files.iter().find_map(|other| Some(other.place(*other.keys.get(&path[..])?)));
-                let second = file.place(file.keys.get(&path[..]).copied().unwrap_or_default());
-                return Err(ReadError::InTwoFiles {
-                    key,
-                    first: first.unwrap_or_else(|| second.clone()),
-                    second,
-                });
-            }
-            self.document.insert(key, value);
-        }
-        self.files.push(file);
-        Ok(())
+        Ok((Self { path, original, substituted, keys, twice, control, behind }, members))
     }
-}
 
-impl File {
     /// A key's place in the substituted text, whatever the case of its letters.
     fn key(&self, wanted: &[String]) -> Option<usize> {
         self.keys.get(wanted).copied().or_else(|| {
@@ -266,7 +306,7 @@ mod tests {
         folder
     }
 
-    fn read_folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<Files, ReadError>) {
+    fn read_folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<Files, Vec<ReadError>>) {
         let folder = folder(files);
         let read = read(&[folder.path().to_owned()], env);
         (folder, read)
@@ -313,12 +353,32 @@ mod tests {
             (&[("a.txt", "")], "no file of this folder ends in .json"),
         ] {
             let (folder, read) = read_folder(files);
-            let said = read.unwrap_err().to_string().replace(&format!("{}/", folder.path().display()), "");
+            let [error] = read.unwrap_err().try_into().unwrap();
+            let said = error.to_string().replace(&format!("{}/", folder.path().display()), "");
             assert!(said.contains(expected), "{said}");
         }
-        let missing = read(&["/nowhere/at/all.json".into()], env).unwrap_err().to_string();
+        let missing = read(&["/nowhere/at/all.json".into()], env).unwrap_err()[0].to_string();
         assert!(missing.starts_with("/nowhere/at/all.json: it cannot be read ("), "{missing}");
         assert!(missing.contains("; name the file or folder that Orthanc is started with"), "{missing}");
+    }
+
+    #[test]
+    fn all_that_keeps_orthanc_from_starting_is_said_at_once() {
+        let (folder, _) = read_folder(&[
+            ("a.json", "{\"A\" 1}"),
+            ("b.json", "{\"B\": 1, \"C\": 2}"),
+            ("c.json", "{\"D\": 1 \"E\": 2}"),
+            ("d.json", "{\"B\": 1,\n\"C\": 2}"),
+        ]);
+        let errors = read(&["/nowhere".into(), folder.path().to_owned()], env).unwrap_err();
+        let places = errors.iter().map(|error| match error.place() {
+            (file, None) => file.display().to_string(),
+            (file, Some(Place { line, column, .. })) => {
+                format!("{}:{line}:{column}", file.file_name().unwrap().display())
+            }
+        });
+        let places: Vec<_> = places.collect();
+        assert_eq!(places, ["/nowhere", "a.json:1:6", "c.json:1:9", "d.json:1:2", "d.json:2:1"]);
     }
 
     #[test]

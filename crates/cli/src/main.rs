@@ -43,8 +43,8 @@ impl From<bool> for End {
 /// Why the program could not do its work.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error(transparent)]
-    Read(#[from] files::ReadError),
+    #[error("{}", in_lines(.0))]
+    Read(Vec<files::ReadError>),
     #[error("{0}")]
     Usage(String),
     #[error("no runtime can be made ({0}); free memory or raise the limit of open files")]
@@ -53,6 +53,11 @@ enum Error {
     Output(#[from] io::Error),
     #[error("{0}")]
     Emulator(Box<dyn std::error::Error>),
+}
+
+/// A sentence a line.
+fn in_lines(errors: &[files::ReadError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn main() -> ExitCode {
@@ -72,8 +77,10 @@ fn main() -> ExitCode {
         // Whoever reads has seen enough: `orthanc-gcp check | head`.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
         Err(error) => {
-            // Nowhere else to say it.
-            drop(writeln!(io::stderr(), "orthanc-gcp: {error}"));
+            for sentence in error.to_string().lines() {
+                // Nowhere else to say it.
+                drop(writeln!(io::stderr(), "orthanc-gcp: {sentence}"));
+            }
             ExitCode::from(2)
         }
     }

@@ -39,7 +39,7 @@ pub(crate) struct Mistake {
 
 /// Reads the configuration below `paths`.
 pub(crate) fn read(paths: &[PathBuf], world: &dyn World) -> Result<Reading, Error> {
-    let files = files::read(paths, |name| world.env(name))?;
+    let files = files::read(paths, |name| world.env(name)).map_err(Error::Read)?;
     let (configuration, findings) = orthanc_gcp_configuration::read_document(&files.document);
     let odd = files.oddities(SECTION).into_iter().map(|odd| Mistake {
         severity: Severity::Warning,

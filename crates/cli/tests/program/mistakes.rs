@@ -127,6 +127,37 @@ fn what_cannot_be_read_is_another_exit_code() {
 }
 
 #[test]
+fn every_file_that_cannot_be_read_is_said_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.json"), "{\n  \"A\": 1\n  \"B\": 2\n}").unwrap();
+    fs::write(folder.path().join("b.json"), "{\"C\": yes}").unwrap();
+    let arguments = ["check", "a.json", "b.json", "missing.json"];
+    let said = run(&arguments, &[], folder.path());
+    assert_eq!((said.code, said.out.as_str()), (2, ""), "{said:?}");
+    let lines: Vec<_> = said.err.lines().collect();
+    assert_eq!(lines.len(), 3, "{said:?}");
+    for (line, expected) in
+        lines.iter().zip(["a.json:3:3: a comma", "b.json:1:7: this is", "missing.json: it"])
+    {
+        assert!(line.starts_with(&format!("orthanc-gcp: {expected}")), "{said:?}");
+    }
+    let said = run(&[&arguments[..], &["--json"]].concat(), &[], folder.path());
+    let document: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let findings = document["findings"].as_array().unwrap();
+    let place = |finding: &serde_json::Value| ["file", "line", "column"].map(|key| finding[key].clone());
+    assert_eq!(
+        findings.iter().map(place).collect::<Vec<_>>(),
+        [
+            [json!("a.json"), json!(3), json!(3)],
+            [json!("b.json"), json!(1), json!(7)],
+            [json!("missing.json"), json!(null), json!(null)]
+        ]
+    );
+    assert!(findings[0]["text"].as_str().unwrap().starts_with("a comma is missing"), "{document}");
+    assert_eq!((said.code, &document["ok"]), (2, &json!(false)));
+}
+
+#[test]
 fn a_configuration_without_an_account_is_not_well() {
     let stage = Stage::new().with(&json!({"GoogleCloudPlatform": null}));
     let run = stage.check(&[]);
