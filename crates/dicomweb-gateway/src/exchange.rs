@@ -10,7 +10,9 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
-use google_credentials::{AccessToken, Failure, Grant, Secret, TransportError, TransportErrorKind};
+use google_credentials::{
+    AccessToken, Failure, FailureKind, Grant, Secret, TransportError, TransportErrorKind,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::{
@@ -44,10 +46,12 @@ pub(crate) struct Attempts<'a> {
     transfer: Option<&'a Transfer>,
     /// When patience began: later by as long as attempts moved bytes, so that what is large or slow has as much as the rest.
     began: SystemTime,
-    /// How often it was sent.
+    /// How often it was tried.
     made: u32,
-    /// A token that was refused with 401; a second refusal is final.
+    /// The token that was refused with 401 just now; a second refusal in a row is final.
     refused: Option<AccessToken>,
+    /// An attempt may have done what is asked for, without an answer that says so.
+    may_be_done: bool,
     /// Where complaints of load are counted.
     complaints: Option<&'a AtomicU64>,
 }
@@ -75,7 +79,17 @@ impl<'a> Attempts<'a> {
         transfer: Option<&'a Transfer>,
     ) -> Self {
         let began = shared.world.now();
-        Self { shared, store, ask, transfer, began, made: 0, refused: None, complaints: None }
+        Self {
+            shared,
+            store,
+            ask,
+            transfer,
+            began,
+            made: 0,
+            refused: None,
+            may_be_done: false,
+            complaints: None,
+        }
     }
 
     /// Counts in `complaints` how often an attempt fails because too much is asked at once.
@@ -83,9 +97,9 @@ impl<'a> Attempts<'a> {
         Self { complaints: Some(complaints), ..self }
     }
 
-    /// Whether the request was sent before: its first attempt may have done what this one is asked for.
-    pub(crate) fn is_repeated(&self) -> bool {
-        self.made > 1
+    /// Whether an attempt that failed may have done what is asked for.
+    pub(crate) fn may_be_done(&self) -> bool {
+        self.may_be_done
     }
 
     /// Sends the request until it is answered with success (2xx).
@@ -94,8 +108,15 @@ impl<'a> Attempts<'a> {
     /// Google's refusal, or what kept the request from being answered.
     pub(crate) async fn next(&mut self) -> Result<Answer, Refusal> {
         loop {
-            let grant = self.grant().await?;
             self.made += 1;
+            let grant = match self.grant().await {
+                Ok(grant) => grant,
+                Err(failure) if failure.kind == FailureKind::Transient => {
+                    self.again(Refusal::without_token(failure), Failed::Token).await?;
+                    continue;
+                }
+                Err(failure) => return Err(Refusal::without_token(failure)),
+            };
             let sent_at = self.shared.world.now();
             let url = self.store.url(grant.as_ref(), &self.ask.path);
             let (response, moved) = self.send(&url, grant.as_ref()).await;
@@ -180,7 +201,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    async fn grant(&self) -> Result<Option<Grant>, Refusal> {
+    async fn grant(&self) -> Result<Option<Grant>, Failure> {
         let Some(tokens) = &self.store.tokens else { return Ok(None) };
         let grant = async {
             match &self.refused {
@@ -190,12 +211,11 @@ impl<'a> Attempts<'a> {
         };
         match tokio::time::timeout(self.ask.patience, grant).await {
             Ok(Ok(grant)) => Ok(Some(grant)),
-            Ok(Err(failure)) => Err(Refusal::without_token(failure)),
-            Err(_) => Err(Refusal::without_token(Failure::new(
-                google_credentials::FailureKind::Transient,
-                "there is no token yet",
-                "the log says why, if it lasts",
-            ))),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => {
+                let remedy = "the log says why, if it lasts";
+                Err(Failure::new(FailureKind::Transient, "there is no token yet", remedy))
+            }
         }
     }
 
@@ -204,6 +224,7 @@ impl<'a> Attempts<'a> {
         if let Some(complaints) = self.complaints.filter(|_| failed.is_of_load()) {
             complaints.fetch_add(1, Ordering::Relaxed);
         }
+        self.may_be_done |= failed.may_have_acted();
         let world = &self.shared.world;
         let elapsed = world.now().duration_since(self.began).unwrap_or_default();
         let pause = retry::pause(failed, self.made, elapsed, self.ask.patience, world.dice());
@@ -220,6 +241,8 @@ impl<'a> Attempts<'a> {
                 );
                 self.count_retry();
                 world.sleep(pause).await;
+                // By then the token may be another one.
+                self.refused = None;
                 Ok(())
             }
         }

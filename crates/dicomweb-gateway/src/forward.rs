@@ -17,6 +17,7 @@ use crate::{
     path::Target,
     refusal::Refusal,
     store::Store,
+    trouble::Act,
 };
 
 /// Passes the request on and its answer back.
@@ -41,17 +42,18 @@ pub(crate) async fn answer(
         method: parts.method,
         patience: shared.settings.patience_of_requests,
     };
-    if !ask.method.is_safe() {
+    let act = if ask.method.is_safe() { Act::Reading } else { Act::Change };
+    if act == Act::Change {
         shared.remembered.changes(&store.name, target.path);
     }
     match begin(shared, store, &ask).await {
         Ok(response) => {
-            shared.troubles.mended(store);
+            shared.troubles.mended(store, act);
             response
         }
         Err(refusal) => {
             let what = format!("{} {}", ask.method, without_query(&ask.path));
-            shared.troubles.tell(store, &what, &refusal);
+            shared.troubles.tell(store, act, &what, &refusal, shared.world.now());
             refusal.into_response()
         }
     }
@@ -62,11 +64,11 @@ async fn begin(shared: &Arc<Shared>, store: &Store, ask: &Ask) -> Result<Respons
     let mut attempts = Attempts::new(shared, store, ask, None);
     loop {
         let Answer { status, headers, mut body } = match attempts.next().await {
-            // What the first attempt has deleted is gone for the second.
+            // What an attempt has deleted is gone for the next.
             Err(refusal)
                 if refusal.status() == StatusCode::NOT_FOUND
                     && ask.method == Method::DELETE
-                    && attempts.is_repeated() =>
+                    && attempts.may_be_done() =>
             {
                 return Ok(Response::new(body::whole("{}")));
             }
@@ -119,14 +121,26 @@ pub(crate) fn passed_on(headers: &HeaderMap) -> HeaderMap {
         header::EXPECT,
         header::CONTENT_LENGTH,
         header::FORWARDED,
+        header::FROM,
         header::VIA,
         header::ORIGIN,
         header::REFERER,
+        HeaderName::from_static("x-real-ip"),
+        // Google's servers would take it for the method.
+        HeaderName::from_static("x-http-method-override"),
     ] {
+        passed_on.remove(name);
+    }
+    let said_by_proxies =
+        headers.keys().filter(|name| SAID_BY_PROXIES.iter().any(|with| name.as_str().starts_with(with)));
+    for name in said_by_proxies {
         passed_on.remove(name);
     }
     passed_on
 }
+
+/// With these begin the fields in which reverse proxies say who asks, and from where.
+const SAID_BY_PROXIES: [&str; 4] = ["x-forwarded-", "x-auth-request-", "x-remote-", "remote-"];
 
 /// The same of a request that becomes others: without those that speak of its body, or of the one that answers it.
 pub(crate) fn passed_on_of_transfer(headers: &HeaderMap) -> HeaderMap {

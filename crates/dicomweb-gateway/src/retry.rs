@@ -20,6 +20,8 @@ pub(crate) enum Failed {
     Status(u16, Option<Duration>),
     /// There was no whole answer.
     Transport(TransportErrorKind),
+    /// There was no token to send it with, and there may be one later.
+    Token,
 }
 
 impl Failed {
@@ -35,6 +37,7 @@ impl Failed {
                     | TransportErrorKind::Name
                     | TransportErrorKind::Proxy
             ),
+            Self::Token => true,
         }
     }
 
@@ -43,6 +46,18 @@ impl Failed {
         match self {
             Self::Status(status, _) => matches!(status, 429 | 503),
             Self::Transport(kind) => kind == TransportErrorKind::Timeout,
+            Self::Token => false,
+        }
+    }
+
+    /// Whether the server may have done what it was asked for, and only its answer was lost.
+    pub(crate) fn may_have_acted(self) -> bool {
+        match self {
+            Self::Status(status, _) => status >= 500,
+            Self::Transport(kind) => {
+                matches!(kind, TransportErrorKind::Interrupted | TransportErrorKind::Timeout)
+            }
+            Self::Token => false,
         }
     }
 }
@@ -92,6 +107,7 @@ mod tests {
             (Failed::Status(501, None), false),
             (Failed::Transport(TransportErrorKind::Interrupted), true),
             (Failed::Transport(TransportErrorKind::UntrustedCertificate), false),
+            (Failed::Token, true),
         ] {
             assert_eq!(pause(failed, 1, Duration::ZERO, PATIENCE, 0.5).is_some(), again, "{failed:?}");
         }

@@ -8,7 +8,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq as _;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinSet,
 };
 use tokio_io_timeout::TimeoutStream;
@@ -27,7 +27,10 @@ use crate::{
 /// Connections served at once; more wait. Each takes some 10 kB before it has shown a secret, and never more than
 /// hyper's 400 kB for header fields.
 const CONNECTIONS: usize = 256;
-/// Whoever connects has to send a request's header fields within this time, and the next request's on the same connection.
+/// Whoever connects has to send a request's header fields within this time: who holds places without asking for anything
+/// does not keep others out for long.
+const FIRST_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for the next request on the same connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Whoever asked has to take some of the answer within this time. Orthanc stores each instance that it gets before it reads
 /// on, which for gigabytes on a slow disk takes minutes.
@@ -78,7 +81,10 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, mut stopped: watch::
     stream.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
     let limit = shared.settings.inactivity;
     let watch = watch.run(Arc::clone(&shared.world));
+    let asked = Arc::new(Notify::new());
+    let has_asked = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        asked.notify_one();
         let shared = Arc::clone(&shared);
         request.extensions_mut().insert(gone.clone());
         async move { Ok::<_, Infallible>(answer(&shared, request).await) }
@@ -98,8 +104,14 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, mut stopped: watch::
             }
         }
     };
+    let says_nothing = async {
+        if tokio::time::timeout(FIRST_HEADER_TIMEOUT, has_asked.notified()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
     let outcome = tokio::select! {
         outcome = serving => outcome,
+        () = says_nothing => return,
         never = watch => match never {},
     };
     if let Err(error) = outcome {
@@ -131,6 +143,16 @@ async fn if_permitted(shared: &Arc<Shared>, mut request: Request<Incoming>) -> R
         let remedy = "send HTTP/1.1; in nginx: `proxy_http_version 1.1;`";
         let mut refusal = Refusal::own(StatusCode::UPGRADE_REQUIRED, cause, remedy).into_response();
         refusal.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+        return refusal;
+    }
+    if !METHODS.contains(request.method()) {
+        let cause = format!("{} is no method of DICOMweb", request.method());
+        let remedy = "use those of PS3.18 section 10";
+        let mut refusal = Refusal::own(StatusCode::METHOD_NOT_ALLOWED, &cause, remedy).into_response();
+        let allowed = METHODS.map(|method| method.to_string()).join(", ");
+        if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+            refusal.headers_mut().insert(header::ALLOW, allowed);
+        }
         return refusal;
     }
     accept::move_from_query(&mut target, request.headers_mut());
@@ -166,6 +188,9 @@ async fn if_permitted(shared: &Arc<Shared>, mut request: Request<Incoming>) -> R
     dispatch::answer(shared, store, &target, request).await
 }
 
+/// What is passed on. TRACE would give the token back (RFC 9110 section 9.3.8), and CONNECT has no path.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 /// Answers without a secret whether the gateway serves.
 const HEALTH: &str = "/health";
 

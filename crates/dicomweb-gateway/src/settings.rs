@@ -1,6 +1,9 @@
 //! What holds for a whole gateway, each default with its reason.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use google_credentials::{HttpSettings, HttpVersion};
 
@@ -41,7 +44,7 @@ impl Settings {
             memory: 128 << 20,
             // A quarter of it: the next instances come in while one such is sent.
             spool_over: 32 << 20,
-            spool_folder: std::env::temp_dir(),
+            spool_folder: large_files(),
             // Google's front ends answer or send within seconds; a line that is silent for a minute is dead.
             inactivity: Duration::from_secs(60),
             patience: Duration::from_secs(300),
@@ -51,4 +54,12 @@ impl Settings {
             serves_others: false,
         }
     }
+}
+
+/// Where large temporary files belong: what the environment chooses, or else /var/tmp. /tmp is memory on many machines
+/// (Debian since version 13) and is emptied at every start (Filesystem Hierarchy Standard, section 5.15).
+fn large_files() -> PathBuf {
+    let (chosen, persistent) = (std::env::temp_dir(), PathBuf::from("/var/tmp"));
+    let is_default = chosen == Path::new("/tmp");
+    if is_default && tempfile::tempfile_in(&persistent).is_ok() { persistent } else { chosen }
 }

@@ -1,8 +1,10 @@
 //! What goes wrong, told to the log once and not with every request.
 
 use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use google_credentials::Failure;
@@ -11,21 +13,57 @@ use crate::{refusal::Refusal, store::Store};
 
 /// How many different ones are told before they only go to the level below: a log is read by people.
 const MOST: usize = 50;
+/// What comes and goes is told anew after so long.
+const ANEW: Duration = Duration::from_secs(600);
 
-/// Whoever was turned away has no account; no account has this name.
-const NOBODY: &str = "";
+/// What is done with a store. One may work while another does not: the role that reads does not write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Act {
+    /// STOW-RS.
+    Upload,
+    /// WADO-RS of a study or series.
+    Retrieval,
+    /// Searches, and everything else that reads.
+    Reading,
+    /// Deletions, and everything else that changes the store.
+    Change,
+    /// Knocking at the door.
+    Entry,
+}
 
-/// What was told of each account and not yet mended.
+impl fmt::Display for Act {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Upload => "uploads",
+            Self::Retrieval => "retrievals",
+            Self::Reading => "searches and single retrievals",
+            Self::Change => "deletions and changes",
+            Self::Entry => "requests",
+        })
+    }
+}
+
+/// Whose trouble, with what, and in which words.
+type Key = (String, Act, String);
+
+/// What was told.
 #[derive(Debug, Default)]
 pub(crate) struct Troubles {
-    told: Mutex<HashSet<(String, String)>>,
+    told: Mutex<HashMap<Key, Told>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    at: SystemTime,
+    /// It was told, and has not been mended since.
+    stands: bool,
 }
 
 impl Troubles {
     /// A request of `store` failed. `what` says which: `GET studies/1.2.3`.
-    pub(crate) fn tell(&self, store: &Store, what: &str, refusal: &Refusal) {
+    pub(crate) fn tell(&self, store: &Store, act: Act, what: &str, refusal: &Refusal, now: SystemTime) {
         let (title, words) = (store.title(), refusal.in_words());
-        if self.is_news(&store.name, &refusal.failure().remedy) {
+        if self.is_news(&store.name, act, &refusal.failure().remedy, now) {
             tracing::error!("{title}: {what} failed: {words}");
         } else {
             tracing::info!("{title}: {what} failed as others before: {words}");
@@ -33,9 +71,9 @@ impl Troubles {
     }
 
     /// Some instances of an upload to `store` failed; `what` says how many.
-    pub(crate) fn tell_in_part(&self, store: &Store, what: &str, failure: &Failure) {
+    pub(crate) fn tell_in_part(&self, store: &Store, what: &str, failure: &Failure, now: SystemTime) {
         let title = store.title();
-        if self.is_news(&store.name, &failure.to_string()) {
+        if self.is_news(&store.name, Act::Upload, &failure.to_string(), now) {
             tracing::error!("{title}: {what} could not be stored: {failure}");
         } else {
             tracing::info!("{title}: {what} could not be stored, as others before: {failure}");
@@ -45,21 +83,52 @@ impl Troubles {
     /// Somebody was turned away at the door. Any program of this machine can knock as often as it likes, so that is told once
     /// and stays told.
     pub(crate) fn turned_away(&self, why: &str) {
-        if self.is_news(NOBODY, why) {
+        if self.is_news("", Act::Entry, why, SystemTime::UNIX_EPOCH) {
             tracing::warn!("the gateway refuses a request: {why}");
         } else {
             tracing::info!("the gateway refuses a request, as others before: {why}");
         }
     }
 
-    fn is_news(&self, account: &str, words: &str) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.len() < MOST && told.insert((account.to_owned(), words.to_owned()))
+    fn is_news(&self, account: &str, act: Act, words: &str, now: SystemTime) -> bool {
+        let mut all = self.locked();
+        let key = (account.to_owned(), act, words.to_owned());
+        if let Some(told) = all.get_mut(&key) {
+            let is_news = !told.stands && now.duration_since(told.at).is_ok_and(|since| since >= ANEW);
+            if is_news {
+                *told = Told { at: now, stands: true };
+            }
+            return is_news;
+        }
+        if all.len() >= MOST {
+            all.retain(|_, told| told.stands);
+        }
+        let has_room = all.len() < MOST;
+        if has_room {
+            all.insert(key, Told { at: now, stands: true });
+        }
+        has_room
     }
 
-    /// A request of `store` succeeded: what fails from now on is news.
-    pub(crate) fn mended(&self, store: &Store) {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| *name != store.name);
+    /// `act` has succeeded at `store`. Said once, if anything else was told of it.
+    pub(crate) fn mended(&self, store: &Store, act: Act) {
+        if self.is_mended(&store.name, act) {
+            tracing::warn!("{}: {act} work again", store.title());
+        }
+    }
+
+    fn is_mended(&self, account: &str, act: Act) -> bool {
+        let mut is_mended = false;
+        for ((name, of, _), told) in &mut *self.locked() {
+            if name == account && *of == act {
+                is_mended |= std::mem::take(&mut told.stands);
+            }
+        }
+        is_mended
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<Key, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,13 +136,30 @@ impl Troubles {
 mod tests {
     use super::*;
 
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
     #[test]
     fn the_same_is_told_once_and_not_without_end() {
         let troubles = Troubles::default();
-        assert!(troubles.is_news(NOBODY, "no secret"));
-        assert!(!troubles.is_news(NOBODY, "no secret"));
-        assert!(troubles.is_news("hospital", "no secret"));
-        let told = (0..1000).filter(|number| troubles.is_news(NOBODY, &number.to_string())).count();
-        assert_eq!(told, MOST - 2);
+        assert!(troubles.is_news("", Act::Entry, "no secret", at(0)));
+        assert!(!troubles.is_news("", Act::Entry, "no secret", at(9999)));
+        assert!(troubles.is_news("hospital", Act::Upload, "no secret", at(0)));
+        let is_told = |number: &u32| troubles.is_news("", Act::Entry, &number.to_string(), at(0));
+        assert_eq!((0..1000).filter(is_told).count(), MOST - 2);
+    }
+
+    #[test]
+    fn what_works_mends_itself_alone_and_what_comes_and_goes_is_told_now_and_then() {
+        let troubles = Troubles::default();
+        let fails = |act, seconds| troubles.is_news("hospital", act, "403", at(seconds));
+        assert!(fails(Act::Upload, 0) && fails(Act::Reading, 0));
+        for seconds in 1..12 {
+            assert_eq!(troubles.is_mended("hospital", Act::Reading), seconds == 1);
+            assert!(!fails(Act::Upload, seconds) && !fails(Act::Reading, seconds));
+        }
+        assert!(fails(Act::Reading, ANEW.as_secs()) && !fails(Act::Upload, ANEW.as_secs()));
+        assert!(troubles.is_mended("hospital", Act::Upload) && !troubles.is_mended("other", Act::Reading));
     }
 }

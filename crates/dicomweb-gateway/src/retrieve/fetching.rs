@@ -19,6 +19,7 @@ use crate::{
     dicom_identity::Uid,
     refusal::Refusal,
     transfers::{Report, Stage},
+    trouble::Act,
 };
 
 /// So many pages in a row may bring nothing new, because instances that are stored meanwhile push others to the next page.
@@ -36,7 +37,7 @@ pub(super) async fn fetch_all(retrieval: Retrieval) {
     match outcome {
         Ok(()) => {
             let report = transfer.report();
-            shared.troubles.mended(&store);
+            shared.troubles.mended(&store, Act::Retrieval);
             let title = store.title();
             output.end(move || {
                 tracing::info!("{title}: {what}: {}", counts.in_words(&report, now));
@@ -50,7 +51,7 @@ pub(super) async fn fetch_all(retrieval: Retrieval) {
             } else {
                 format!("{what}, broken off after {written} of {listed} instances,")
             };
-            shared.troubles.tell(&store, &told, &refusal);
+            shared.troubles.tell(&store, Act::Retrieval, &told, &refusal, now);
             transfer.failed((listed - written) as u64, &words);
             transfer.end(Stage::Failed, now);
             output.fail(refusal);
@@ -155,6 +156,10 @@ async fn fetch(retrieval: &Retrieval, counts: &mut Counts) -> Result<(), Refusal
             counts.requests += 1;
         }
         counts.most_at_once = counts.most_at_once.max(running.len());
+        if queue.awaits_few_series && queue.is_planned && running.len() == 1 {
+            // It would have been a hint, and everything is here without it.
+            break;
+        }
         let Some((places, done)) = running.next().await else { break };
         taken -= places;
         queue.go_on(done?).map_err(|refusal| *refusal)?;
@@ -183,6 +188,8 @@ struct Queue<'a> {
     pages_asked: usize,
     /// Whether the first pages have been turned into steps.
     is_planned: bool,
+    /// Whether the list of series is asked for and has not come.
+    awaits_few_series: bool,
     /// Series whose streams are asked for, or will be. What else is listed of them waits until they have ended.
     streams: HashMap<Uid, StreamState>,
     without_news: usize,
@@ -210,6 +217,7 @@ impl<'a> Queue<'a> {
         let series = retrieval.series().is_none().then_some(Step::FewSeries);
         Self {
             retrieval,
+            awaits_few_series: series.is_some(),
             pages_asked: listing::first_pages().count(),
             is_planned: false,
             steps: series.into_iter().chain(pages).collect(),
@@ -231,6 +239,7 @@ impl<'a> Queue<'a> {
         match done {
             Done::Page { offset, found } => self.page(offset, found),
             Done::FewSeries(series) => {
+                self.awaits_few_series = false;
                 if !self.is_planned && plan::are_streams(series.len()) {
                     for series in series {
                         self.streams.insert(series.clone(), StreamState::Asked);

@@ -342,6 +342,8 @@ fn create(way: Way<'_>) -> io::Result<Old> {
     let made = tempfile::Builder::new().prefix("being-replaced-").suffix(".dcm").tempfile_in(folder)?;
     // A drop of the file's guard at the process' end would be the loss that it is there to prevent.
     let (file, path) = made.keep().map_err(|error| error.error)?;
+    // Its name shall survive a power failure as well.
+    File::open(folder)?.sync_all()?;
     Ok(Old {
         title: way.store.title(),
         file: Arc::new(file),

@@ -1,13 +1,12 @@
 //! The end of an upload: what is still missing, what is answered, and what is told.
 
-use std::sync::Arc;
-
 use google_credentials::{Failure, FailureKind};
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
     answer,
     instance::Outcome,
+    remembered::Missing,
     send::Way,
     upload::{End, Upload},
 };
@@ -16,6 +15,7 @@ use crate::{
     body::{self, ResponseBody},
     refusal::Refusal,
     transfers::Stage,
+    trouble::Act,
     words,
 };
 
@@ -29,7 +29,12 @@ impl Upload<'_> {
         let Way { shared, store, study, .. } = self.way;
         let what = study.map_or("POST studies", |_| "POST studies/{study}");
         let refusal = match end {
-            End::Gone => return (Response::new(body::empty()), None),
+            End::Gone => {
+                // For whoever has not gone, but sent something that cannot be read.
+                let cause = "the upload broke off before its end";
+                let refusal = Refusal::own(StatusCode::BAD_REQUEST, cause, "send the study again");
+                return (refusal.into_response(), None);
+            }
             End::Refused(refusal) => Some(*refusal),
             End::Known if self.records.len() == 0 => Some(Refusal::own(
                 StatusCode::BAD_REQUEST,
@@ -39,7 +44,7 @@ impl Upload<'_> {
             End::Known => None,
         };
         if let Some(refusal) = refusal {
-            shared.troubles.tell(store, what, &refusal);
+            shared.troubles.tell(store, Act::Upload, what, &refusal, shared.world.now());
             let unknown = self.records.len() - self.records.known();
             self.transfer.failed(unknown as u64, &refusal.in_words());
             if self.records.stored() == 0 {
@@ -56,7 +61,7 @@ impl Upload<'_> {
         }
         let mut items = self.records.items("");
         if self.records.is_all_stored() {
-            shared.troubles.mended(store);
+            shared.troubles.mended(store, Act::Upload);
             items.extend(self.still_missing().await);
         } else {
             let words = words::without_values(&self.transfer.report().failures.join("; "));
@@ -64,11 +69,11 @@ impl Upload<'_> {
             let (all, stored) = (self.records.len(), self.records.stored());
             let what = format!("{} of {all} instances of an upload", all - stored);
             let failure = Failure::new(FailureKind::NeedsPerson, words, remedy);
-            shared.troubles.tell_in_part(store, &what, &failure);
+            shared.troubles.tell_in_part(store, &what, &failure, shared.world.now());
         }
         self.log();
-        let stage =
-            if items.iter().all(|item| item.outcome.is_stored()) { Stage::Succeeded } else { Stage::Failed };
+        self.records.is_settled = items.iter().all(|item| item.outcome.is_stored());
+        let stage = if self.records.is_settled { Stage::Succeeded } else { Stage::Failed };
         (self.merged(format, &items), Some(stage))
     }
 
@@ -79,20 +84,21 @@ impl Upload<'_> {
         let mut items = Vec::new();
         for study in self.records.studies() {
             let mut missing = shared.remembered.missing(&store.name, &study);
-            missing.retain(|name| !stored.contains(name));
+            missing.retain(|missing| !stored.contains(&missing.name));
             if missing.is_empty() {
                 continue;
             }
             let listed = self.listing(&study).await;
             let (found, missing): (Vec<_>, Vec<_>) = missing
                 .into_iter()
-                .partition(|name| listed.is_some_and(|listed| listed.contains(&name.instance)));
-            shared.remembered.found(&store.name, found.iter().map(Arc::as_ref));
-            items.extend(missing.into_iter().map(|name| answer::Item {
+                .partition(|missing| listed.is_some_and(|listed| listed.contains(&missing.name.instance)));
+            shared.remembered.found(&store.name, found.iter().map(|found| &*found.name));
+            items.extend(missing.into_iter().map(|Missing { name, why }| answer::Item {
                 name: Some(name),
-                outcome: Outcome::failed(
-                    "an earlier upload of this study ended before this instance was stored; send the study again as a whole",
-                ),
+                outcome: Outcome::failed(match why {
+                    Some(why) => format!("an earlier upload of this study could not store this instance: {why}"),
+                    None => "an earlier upload of this study ended before this instance was stored; send the study again as a whole".to_owned(),
+                }),
             }));
         }
         if !items.is_empty() {

@@ -10,6 +10,7 @@ use ring::digest::{Context, SHA256};
 
 use super::{
     instance::{Digest, Held, Kept, Name},
+    remembered::Missing,
     spool,
 };
 use crate::{
@@ -191,7 +192,7 @@ impl Intake {
 
     /// An instance that the client may believe to have sent is not stored.
     pub(super) fn goes_no_further(&self, name: Option<Arc<Name>>) {
-        self.shared.remembered.not_stored(&self.account, name);
+        self.shared.remembered.not_stored(&self.account, name.map(Missing::from));
     }
 
     /// The next bytes of the body; none for other frames.

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     answer::Item,
     instance::{Digest, Held, Name, Outcome},
+    remembered::Missing,
 };
 use crate::{dicom_identity::Uid, gateway::Shared};
 
@@ -16,6 +17,8 @@ pub(super) struct Records {
     all: Vec<Record>,
     pub(super) bytes: u64,
     pub(super) present: usize,
+    /// Everything is stored, and its client is told so.
+    pub(super) is_settled: bool,
 }
 
 #[derive(Default)]
@@ -33,6 +36,7 @@ impl Records {
             all: Vec::new(),
             bytes: 0,
             present: 0,
+            is_settled: false,
         }
     }
 
@@ -123,12 +127,27 @@ impl Records {
     }
 }
 
+impl Record {
+    /// What later uploads are told, if it is not stored.
+    fn missing(&self) -> Option<Missing> {
+        let why = match &self.outcome {
+            Some(Outcome::Failed { detail, .. }) => Some(Arc::from(detail.as_str())),
+            _ => None,
+        };
+        Some(Missing { name: self.name.clone()?, why })
+    }
+}
+
 impl Drop for Records {
     fn drop(&mut self) {
         let stored = |record: &&Record| record.outcome.as_ref().is_some_and(Outcome::is_stored);
         let (is_in, is_out): (Vec<_>, Vec<_>) = self.all.iter().partition(stored);
         let remembered = &self.shared.remembered;
-        remembered.not_stored(&self.account, is_out.into_iter().filter_map(|record| record.name.clone()));
-        remembered.found(&self.account, is_in.into_iter().filter_map(|record| record.name.as_deref()));
+        let names = || is_in.iter().filter_map(|record| record.name.as_deref());
+        remembered.found(&self.account, names());
+        if self.is_settled {
+            remembered.settled(&self.account, names());
+        }
+        remembered.not_stored(&self.account, is_out.into_iter().filter_map(Record::missing));
     }
 }

@@ -11,9 +11,9 @@ use ring::digest::{SHA256, digest};
 use super::instance::{Digest, Name};
 use crate::dicom_identity::Uid;
 
-/// How many stored instances are remembered, the newest: some hundred studies. Each takes 150 bytes.
+/// How many stored instances of uploads that failed are remembered, the newest. Each takes 150 bytes.
 const MOST_STORED: usize = 100_000;
-/// How long. A job is resubmitted within hours; later, somebody else may have put another instance in its place.
+/// How long. A failed upload is begun again within hours; later, somebody else may have put another instance in its place.
 const FRESH: Duration = Duration::from_secs(6 * 3600);
 /// How many missing instances are remembered, those of the newest studies. Each takes 400 bytes.
 const MOST_MISSING: usize = 20_000;
@@ -49,7 +49,21 @@ struct Entry {
 struct Study {
     account: String,
     uid: Uid,
-    instances: BTreeMap<Uid, Arc<Name>>,
+    instances: BTreeMap<Uid, Missing>,
+}
+
+/// An instance that was read and is not in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Missing {
+    pub(crate) name: Arc<Name>,
+    /// Why the store did not take it, where it said so.
+    pub(crate) why: Option<Arc<str>>,
+}
+
+impl From<Arc<Name>> for Missing {
+    fn from(name: Arc<Name>) -> Self {
+        Self { name, why: None }
+    }
 }
 
 fn key(account: &str, uid: &str) -> Key {
@@ -104,6 +118,15 @@ impl Remembered {
         }
     }
 
+    /// Nobody has a reason to send these again soon: all of their upload was stored.
+    pub(crate) fn settled<'a>(&self, account: &str, names: impl IntoIterator<Item = &'a Name>) {
+        let Stored { entries, order, .. } = &mut *locked(&self.stored);
+        for name in names {
+            entries.remove(&key(account, name.instance.as_str()));
+        }
+        order.retain(|(of, number)| entries.get(of).is_some_and(|entry| entry.number == *number));
+    }
+
     /// The instance, or the study, was deleted, or is to be replaced.
     pub(crate) fn forget(&self, account: &str, uid: &str) {
         let of = key(account, uid);
@@ -111,9 +134,9 @@ impl Remembered {
     }
 
     /// An upload has read these instances and not stored them.
-    pub(crate) fn not_stored(&self, account: &str, names: impl IntoIterator<Item = Arc<Name>>) {
+    pub(crate) fn not_stored(&self, account: &str, instances: impl IntoIterator<Item = Missing>) {
         let mut missing = locked(&self.missing);
-        for name in names {
+        for Missing { name, why } in instances {
             let known = missing.iter().rposition(|study| study.account == account && study.uid == name.study);
             let position = known.unwrap_or_else(|| {
                 let (account, uid) = (account.to_owned(), name.study.clone());
@@ -124,7 +147,7 @@ impl Remembered {
             if let Some(study) =
                 missing.get_mut(position).filter(|study| study.instances.len() < MOST_MISSING)
             {
-                study.instances.insert(name.instance.clone(), name);
+                study.instances.insert(name.instance.clone(), Missing { name, why });
             }
         }
         let mut all: usize = missing.iter().map(|study| study.instances.len()).sum();
@@ -137,7 +160,7 @@ impl Remembered {
     }
 
     /// What is missing of a study, as far as is known.
-    pub(crate) fn missing(&self, account: &str, study: &Uid) -> Vec<Arc<Name>> {
+    pub(crate) fn missing(&self, account: &str, study: &Uid) -> Vec<Missing> {
         let missing = locked(&self.missing);
         let study = missing.iter().find(|known| known.account == account && known.uid == *study);
         study.map(|study| study.instances.values().cloned().collect()).unwrap_or_default()
@@ -196,6 +219,19 @@ mod tests {
     }
 
     #[test]
+    fn an_upload_that_is_stored_as_a_whole_is_forgotten() {
+        let remembered = Remembered::default();
+        let (one, other) = (name("2", "2.1"), name("2", "2.2"));
+        for name in [&one, &other, &one] {
+            remembered.stored("a", name, [7; 32], at(0));
+        }
+        remembered.settled("a", [&*one]);
+        let was_stored = |name: &Name| remembered.was_stored("a", name, &[7; 32], at(1));
+        assert!(!was_stored(&one) && was_stored(&other));
+        assert_eq!(locked(&remembered.stored).order.len(), 1);
+    }
+
+    #[test]
     fn the_oldest_are_forgotten() {
         let remembered = Remembered::default();
         for number in 0..=MOST_STORED {
@@ -213,8 +249,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_so_until_it_is_found() {
         let remembered = Remembered::default();
-        remembered.not_stored("a", [name("2", "2.1"), name("2", "2.2"), name("3", "3.1")]);
-        remembered.not_stored("a", [name("2", "2.1")]);
+        remembered.not_stored("a", [name("2", "2.1"), name("2", "2.2"), name("3", "3.1")].map(Missing::from));
+        remembered.not_stored("a", [Missing::from(name("2", "2.1"))]);
         let missing =
             |account, study: &str| remembered.missing(account, &Uid::parse(study.as_bytes()).unwrap()).len();
         assert_eq!(
@@ -223,7 +259,7 @@ mod tests {
         );
         remembered.found("a", [&*name("2", "2.1"), &*name("3", "3.1"), &*name("4", "4.1")]);
         assert_eq!((missing("a", "2"), missing("a", "3")), (1, 0));
-        let many = (0..MOST_MISSING).map(|number| name("5", &format!("5.{number}")));
+        let many = (0..MOST_MISSING).map(|number| Missing::from(name("5", &format!("5.{number}"))));
         remembered.not_stored("a", many);
         assert_eq!((missing("a", "2"), missing("a", "5")), (0, MOST_MISSING));
     }

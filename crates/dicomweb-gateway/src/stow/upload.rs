@@ -19,7 +19,9 @@ use super::{
     records::Records,
     send::{self, Sent, Way},
 };
-use crate::{client_gone::ClientGone, dicom_identity::Uid, refusal::Refusal, transfers::Transfer};
+use crate::{
+    client_gone::ClientGone, dicom_identity::Uid, refusal::Refusal, store::OnConflict, transfers::Transfer,
+};
 
 /// Batches that are read ahead of those under way: the next one, and one that waits for a twin.
 const READ_AHEAD: usize = 2;
@@ -205,11 +207,14 @@ impl<'a> Upload<'a> {
         sent.refusal
     }
 
-    /// Whether the store has this very instance: it was stored through this gateway a short time ago, and is still listed.
+    /// Whether the store has this very instance: an upload that failed a short time ago has stored it, and it is still listed.
     async fn is_present(&mut self, held: &Held) -> bool {
         let (Some(name), Some((_, digest))) = (&held.name, &held.whole) else { return false };
         let Way { shared, store, .. } = self.way;
-        if !shared.remembered.was_stored(&store.name, name, digest, shared.world.now()) {
+        // Whoever wants to overwrite what is there shall not trust that it is what it was.
+        if store.on_conflict == OnConflict::Overwrite
+            || !shared.remembered.was_stored(&store.name, name, digest, shared.world.now())
+        {
             return false;
         }
         self.listing(&name.study).await.is_some_and(|listed| listed.contains(&name.instance))

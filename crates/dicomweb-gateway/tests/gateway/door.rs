@@ -2,12 +2,11 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     time::Duration,
 };
 
-use dicomweb_gateway::OnConflict;
-use google_emulator::{Emulator, SeenRequest};
+use google_emulator::SeenRequest;
 use reqwest::Method;
 
 use crate::stage::{SECRET, Stage, block_on};
@@ -90,6 +89,22 @@ fn no_path_leads_out_of_the_store() {
 }
 
 #[test]
+fn other_methods_are_refused() {
+    let stage = Stage::new();
+    for method in ["CONNECT", "TRACE", "LINK", "get"] {
+        let fields = format!("Host: x\r\nAuthorization: Bearer {SECRET}\r\nConnection: close");
+        let answer = raw(&stage, &format!("{method} /my%20store/studies HTTP/1.1\r\n{fields}\r\n\r\n"));
+        // hyper itself takes no path for CONNECT.
+        assert!(
+            answer.starts_with("HTTP/1.1 405 ") || answer.starts_with("HTTP/1.1 400 "),
+            "{method}: {answer}"
+        );
+        assert!(method != "TRACE" || answer.contains("allow: GET, HEAD"), "{answer}");
+    }
+    assert_eq!(of_store(&stage).len(), 0);
+}
+
+#[test]
 fn who_could_not_tell_a_part_from_the_whole_is_refused() {
     let stage = Stage::new();
     let old =
@@ -110,11 +125,9 @@ fn health_needs_no_secret_and_says_nothing() {
 
 #[test]
 fn those_who_hold_connections_open_keep_nobody_out() {
-    let emulator = Emulator::builder().start().unwrap();
-    let stage =
-        Stage::with(emulator, OnConflict::Fail, |settings| settings.inactivity = Duration::from_secs(2));
-    // More than half of the places, each with a beginning that never goes on.
-    let slow: Vec<TcpStream> = (0..150)
+    let stage = Stage::new();
+    // More than there are places, each with a beginning that never goes on.
+    let slow: Vec<TcpStream> = (0..300)
         .map(|_| {
             let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
             stream.write_all(b"GET /my%20store/studies HTTP/1.1\r\nHost:").unwrap();
@@ -131,6 +144,25 @@ fn those_who_hold_connections_open_keep_nobody_out() {
         drop(stream.read_to_end(&mut answer));
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{answer:?}");
     }
+}
+
+#[test]
+fn an_upload_that_breaks_off_is_no_success() {
+    let stage = Stage::new();
+    let fields =
+        format!("Host: x\r\nAuthorization: Bearer {SECRET}\r\nContent-Type: multipart/related; boundary=b");
+    for body in [
+        "Transfer-Encoding: chunked\r\n\r\n5\r\n--b\r\n\r\nno length\r\n",
+        "Content-Length: 100\r\n\r\n--b\r\n",
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
+        write!(stream, "POST /my%20store/studies HTTP/1.1\r\n{fields}\r\n{body}").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    assert_eq!(of_store(&stage).len(), 0);
 }
 
 #[test]

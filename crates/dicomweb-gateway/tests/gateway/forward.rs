@@ -39,6 +39,29 @@ fn a_request_reaches_google_with_the_token_and_without_the_secret() {
 }
 
 #[test]
+fn who_asks_and_from_where_is_not_told() {
+    let stage = Stage::new();
+    let fields = [
+        "X-Forwarded-For",
+        "X-Forwarded-User",
+        "X-Real-IP",
+        "X-Remote-User",
+        "Remote-User",
+        "From",
+        "Forwarded",
+        "Via",
+    ];
+    let mut request = stage.request(Method::GET, "studies").header("X-HTTP-Method-Override", "DELETE");
+    for field in fields {
+        request = request.header(field, "dr.smith");
+    }
+    assert!(block_on(request.send()).unwrap().status().is_success());
+    let seen = searches(&stage).pop().unwrap();
+    let told = |(name, value): &&(String, String)| value.contains("smith") || name.contains("override");
+    assert_eq!(seen.headers.iter().find(told), None);
+}
+
+#[test]
 fn one_project_pays() {
     for own in [None, Some("another")] {
         let stage = Stage::new();
@@ -133,6 +156,26 @@ fn a_token_that_is_refused_twice_is_google_s_answer() {
 }
 
 #[test]
+fn a_token_refused_after_other_trouble_is_another_one() {
+    let stage = Stage::new();
+    search(&stage);
+    stage.emulator.clear_requests();
+    let answers = [401, 503, 401].map(|status| Fault::answer(Route::Qido, status, "{}").effect);
+    stage.emulator.faults().add(Fault::in_turn(Route::Qido, answers).times(3));
+    assert!(matches!(search(&stage), (200 | 204, _)));
+    assert_eq!(searches(&stage).len(), 4);
+}
+
+#[test]
+fn an_outage_of_the_token_server_is_waited_for() {
+    let stage = Stage::new();
+    search(&stage);
+    stage.emulator.revoke_tokens();
+    stage.emulator.faults().add(Fault::answer(Route::Token, 503, "").times(2));
+    assert!(matches!(search(&stage), (200 | 204, _)));
+}
+
+#[test]
 fn without_a_token_the_cause_and_the_remedy_are_answered() {
     let emulator = Emulator::builder().start().unwrap();
     let refusal = r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#;
@@ -189,6 +232,11 @@ fn deleting_what_the_first_attempt_has_deleted_is_success() {
     let gone = || Fault::answer(Route::Delete, 404, "{}").times(1);
     stage.emulator.faults().add(gone());
     assert_eq!(delete(), 404);
+    // Whom Google has not let in has deleted nothing.
+    for status in [401, 429] {
+        stage.emulator.faults().add(Fault::answer(Route::Delete, status, "{}").times(1));
+        assert_eq!(delete(), 404, "{status}");
+    }
     stage.emulator.faults().add(Fault::reset(Route::Delete, 0).times(1));
     stage.emulator.faults().add(gone());
     assert_eq!(delete(), 200);

@@ -99,12 +99,15 @@ fn an_instance_that_has_become_another_is_never_mixed() {
 #[test]
 fn an_instance_that_cannot_be_had_breaks_the_connection_off() {
     for (series, instances) in [(1, 12), (4, 3)] {
-        let scene = Scene::with(series, instances, 64, |settings| settings.patience = Duration::from_secs(2));
+        let scene = Scene::with(series, instances, 64, |settings| settings.patience = Duration::from_secs(4));
         scene.stage.wait_for_token();
         let uid = scene.files.keys().nth(5).unwrap();
         let faults = scene.stage.emulator.faults();
         // The series' streams end before it, whichever holds it.
         faults.add(Fault::cut_body(Route::WadoSeries, 12_000).until_cleared());
+        // Slowly: the others are there when it is given up.
+        let late = Fault::latency(Route::WadoInstance, Duration::from_secs(2)).on_path(uid);
+        faults.add(late.until_cleared());
         faults.add(
             Fault::answer(Route::WadoInstance, 503, r#"{"error":{"message":"no such luck"}}"#)
                 .on_path(uid)

@@ -257,3 +257,13 @@ fn implicit(number: usize) -> Vec<u8> {
     put(0x7FE0, 0x10, &pixels);
     file
 }
+
+#[test]
+fn a_hint_that_does_not_come_is_not_waited_for() {
+    let scene = Scene::new(4, 5, 64);
+    let no_series = Fault::answer(Route::Qido, 503, "").on_path("/series");
+    scene.stage.emulator.faults().add(no_series.header("retry-after", "100").until_cleared());
+    scene.assert_whole(&scene.retrieve());
+    let asked = |request: &&SeenRequest| request.query.is_some() && request.path.ends_with("/series");
+    assert_eq!(scene.requests().iter().filter(asked).count(), 1);
+}
