@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 ///
 /// It reads the configuration of an Orthanc with the plugin libOrthancGoogleCloudPlatform.so, and needs no Orthanc that runs.
 ///
-/// Exit code: 0 where all is well, 1 where something is wrong, 2 where the command itself could not run.
+/// Exit code: 0 where all is well, 1 where something is wrong, 2 where the command itself could not run, and 141 where whoever
+/// reads the output goes away before its end.
 #[derive(Parser, Debug)]
 #[command(name = "orthanc-gcp", version)]
 pub(crate) struct Program {
@@ -43,6 +44,10 @@ pub(crate) enum Command {
 /// clock, a token, the store, and how fast it is. Each step that fails says what to do.
 ///
 /// Run it as the user and with the environment that Orthanc runs with.
+///
+/// Exit code: 0 where all is well, perhaps with warnings; 1 where something is wrong, and was said; 2 where the command itself
+/// could not run, with an unknown option or account, or a configuration that Orthanc could not read either; 141 where whoever
+/// reads the output goes away before its end.
 #[derive(Args, Debug)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub(crate) struct CheckOptions {

@@ -2,7 +2,8 @@
 //! token, serves the gateway without Orthanc, and starts the pretend Google.
 //!
 //! Its exit code is 0 where all is well, 1 where something is wrong with what was asked about, and 2 where the program itself
-//! could not do its work: options it does not know, or a configuration that cannot be read.
+//! could not do its work: options it does not know, or a configuration that cannot be read. It is 141 where whoever reads its
+//! output has gone away.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -24,6 +25,9 @@ use std::{
 use clap::Parser;
 
 use arguments::{Command, Program};
+
+/// As shells tell of a program that SIGPIPE has ended (128 and its number), which is what a closed pipe does to most.
+const BROKEN_PIPE: u8 = 141;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,18 @@ enum Error {
     Emulator(Box<dyn std::error::Error>),
 }
 
+impl Error {
+    /// Whoever reads has seen enough, as in `orthanc-gcp check | head`: nothing is wrong, and nobody is left to tell.
+    fn is_of_closed_pipe(&self) -> bool {
+        let error = match self {
+            Self::Output(error) => Some(error),
+            Self::Emulator(error) => error.downcast_ref::<io::Error>(),
+            Self::Read(_) | Self::Usage(_) | Self::Runtime(_) => None,
+        };
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
 /// A sentence a line.
 fn in_lines(errors: &[files::ReadError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
@@ -74,8 +90,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(End::Well) => ExitCode::SUCCESS,
         Ok(End::Wrong) => ExitCode::from(1),
-        // Whoever reads has seen enough: `orthanc-gcp check | head`.
-        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
+        Err(error) if error.is_of_closed_pipe() => ExitCode::from(BROKEN_PIPE),
         Err(error) => {
             for sentence in error.to_string().lines() {
                 // Nowhere else to say it.

@@ -1,12 +1,13 @@
 //! The other commands: the emulator, completions, manual pages, help.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
 };
 
-use crate::stage::{Run, program, run};
+use crate::stage::{Run, Stage, program, run};
 
 /// A child that does not outlive the test.
 struct Running(Child);
@@ -43,6 +44,42 @@ fn a_folder_that_the_emulator_cannot_use_is_named() {
     let run = say(&["emulator", "--data", "/proc/nowhere"]);
     assert_eq!(run.code, 2, "{run:?}");
     assert!(run.err.contains("orthanc-gcp: cannot use the data folder /proc/nowhere"), "{}", run.err);
+}
+
+/// As `… | head -1`, with a head that is quicker still.
+#[test]
+fn a_reader_that_goes_away_is_no_trouble() {
+    let stage = Stage::new();
+    let configuration = stage.configuration();
+    let configuration = configuration.to_str().unwrap();
+    for arguments in [
+        &["check", configuration][..],
+        &["check", configuration, "--json"],
+        &["check", "/nowhere.json", "--json"],
+        &["man"],
+        &["completions", "bash"],
+        &["emulator"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = program(arguments).stdin(Stdio::null()).stdout(writer).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), said.as_str()), (Some(141), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn exit_codes_are_told() {
+    for code in ["0", "1", "2", "141"] {
+        let told = format!("{code} where");
+        for arguments in [&["--help"][..], &["check", "--help"], &["man"], &["man", "check"]] {
+            let said = say(arguments).out.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(said.contains("Exit code: 0 where") && said.contains(&told), "{arguments:?}: {said}");
+        }
+        let readme =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md")).unwrap();
+        assert!(readme.contains(&format!("\n| {code} | ")), "{code}");
+    }
 }
 
 #[test]
