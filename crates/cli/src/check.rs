@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Outside};
-use orthanc_gcp_configuration::{Configuration, Severity};
+use orthanc_gcp_configuration::{Configuration, Severity, printable};
 use orthanc_gcp_doctor::{Examination, Outcome, Step, Writing, examine};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -102,7 +102,7 @@ pub(crate) fn line(mistake: &Mistake, colours: Colours) -> String {
         Severity::Warning => colours.paint(Colour::Yellow, "warning"),
     };
     let place = mistake.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
-    format!("{place}{severity}: {}", mistake.words())
+    format!("{}{severity}: {}", printable(&place), printable(&mistake.words()))
 }
 
 /// For people.
@@ -122,7 +122,7 @@ impl Listener for Paper {
     }
 
     fn account(&mut self, name: &str, store: Option<&str>) -> io::Result<()> {
-        let name = self.colours.paint(Colour::Bold, name);
+        let name = self.colours.paint(Colour::Bold, printable(name));
         match store {
             Some(store) => writeln!(io::stdout(), "\n{name}  {store}"),
             None => writeln!(io::stdout(), "\n{name}  cannot be used: correct the errors above"),

@@ -23,6 +23,7 @@ use std::{
 };
 
 use clap::Parser;
+use orthanc_gcp_configuration::printable;
 
 use arguments::{Command, Program};
 
@@ -92,9 +93,13 @@ fn main() -> ExitCode {
         Ok(End::Wrong) => ExitCode::from(1),
         Err(error) if error.is_of_closed_pipe() => ExitCode::from(BROKEN_PIPE),
         Err(error) => {
-            for sentence in error.to_string().lines() {
+            let said = match &error {
+                Error::Read(errors) => errors.iter().map(ToString::to_string).collect(),
+                other => vec![other.to_string()],
+            };
+            for sentence in said {
                 // Nowhere else to say it.
-                drop(writeln!(io::stderr(), "orthanc-gcp: {sentence}"));
+                drop(writeln!(io::stderr(), "orthanc-gcp: {}", printable(&sentence)));
             }
             ExitCode::from(2)
         }

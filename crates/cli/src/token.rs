@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use google_credentials::{Outside, World, remedy::in_words};
-use orthanc_gcp_configuration::Severity;
+use orthanc_gcp_configuration::{Severity, printable};
 
 use crate::{End, Error, arguments::TokenOptions, check::line, reading, terminal::Colours};
 
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &TokenOptions) -> Result<End, Error> {
         Ok(grant) => {
             let left = grant.token.expires_at.duration_since(world.now()).unwrap_or_default();
             let principal = grant.principal.as_deref().unwrap_or("whom the credential stands for");
-            writeln!(errors, "{title}: a token for {principal}, good for {}", in_words(left))?;
+            writeln!(errors, "{title}: a token for {}, good for {}", printable(principal), in_words(left))?;
             writeln!(io::stdout(), "{}", grant.token.value.expose())?;
             Ok(End::Well)
         }

@@ -1,6 +1,6 @@
 //! Something wrong in the configuration: where, what, and what to do.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// How much a mistake costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.text)
+        write!(f, "{}: {}", self.path, printable(&self.text))
     }
 }
 
@@ -55,8 +55,21 @@ impl KeyPath {
 
 impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("."))
+        f.write_str(&printable(&self.0.join(".")))
     }
+}
+
+/// What may hold anything, fit for a line of a terminal or a log: a line break or another control character is shown as its
+/// escape, `\n` or `\u{1b}`.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let shown = text.chars().map(|letter| match letter {
+        letter if letter.is_control() => letter.escape_default().to_string(),
+        letter => letter.to_string(),
+    });
+    Cow::Owned(shown.collect())
 }
 
 /// All of them.

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 pub use account::{Account, KEYS as ACCOUNT_KEYS};
 pub use dicomweb_gateway::OnConflict;
 use finding::Findings;
-pub use finding::{Finding, KeyPath, Severity};
+pub use finding::{Finding, KeyPath, Severity, printable};
 use section::{Section, Wrong};
 
 /// The plugin's section of Orthanc's configuration.

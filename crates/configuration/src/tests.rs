@@ -109,6 +109,30 @@ fn what_costs_an_account_names_its_key() {
 }
 
 #[test]
+fn what_a_finding_quotes_moves_no_cursor_and_breaks_no_line() {
+    let name = "a\nb\u{1b}[2J";
+    let mut document = section(&json!({}));
+    let accounts = &mut document["GoogleCloudPlatform"]["Accounts"];
+    accounts[name] = accounts["a"].take();
+    accounts.as_object_mut().unwrap().remove("a");
+    accounts[name]["Project"] = json!("p\u{7}é");
+    accounts[name]["X\r"] = json!(1);
+    document["DicomWeb"] = json!({"Servers": {name: {"Username": "u"}}});
+    let (_, findings) = read_json(&document);
+    assert!(findings.len() == 4, "{findings:#?}");
+    assert!(!findings.iter().any(|finding| finding.contains(char::is_control)), "{findings:#?}");
+    let of_name = r"GoogleCloudPlatform.Accounts.a\nb\u{1b}[2J";
+    for expected in [
+        format!("E {of_name}: cannot be the name"),
+        format!(r"E {of_name}.Project: `p\u{{7}}é` holds"),
+        format!(r"W {of_name}: DicomWeb.Servers.a\nb\u{{1b}}[2J.Username is not used"),
+        format!(r"W {of_name}.X\r: unknown key"),
+    ] {
+        assert!(findings.iter().any(|finding| finding.starts_with(&expected)), "{expected}: {findings:#?}");
+    }
+}
+
+#[test]
 fn an_incomplete_triple_names_what_is_missing() {
     let patch =
         json!({"ServiceAccountFile": null, "AuthorizedUserClientId": "i", "AuthorizedUserClientSecret": "s"});

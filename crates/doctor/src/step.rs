@@ -6,6 +6,7 @@ use std::{
 };
 
 use google_credentials::{Failure, World};
+use orthanc_gcp_configuration::printable;
 
 /// What a step looks at, in the order of an examination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,6 +145,8 @@ impl<'a> Report<'a> {
         let now = self.world.now();
         let duration = now.duration_since(self.begun).unwrap_or_default();
         self.begun = now;
-        (self.tell)(&Step { name, outcome, words, remedy, duration });
+        // They quote certificates, files and answers.
+        let line = |text: String| printable(&text).into_owned();
+        (self.tell)(&Step { name, outcome, words: line(words), remedy: remedy.map(line), duration });
     }
 }

@@ -166,6 +166,35 @@ fn a_configuration_without_an_account_is_not_well() {
 }
 
 #[test]
+fn a_name_does_nothing_to_the_terminal() {
+    let name = "a\nb\u{1b}[2J";
+    let mut account = json!({"Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s"});
+    account["AccessToken"] = json!("none");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("e\u{1b}[2J.json");
+    let document = json!({"GoogleCloudPlatform": {"Accounts": {name: account}}});
+    fs::write(&file, document.to_string()).unwrap();
+    let file = file.to_str().unwrap();
+    for (arguments, shown) in [
+        (&["check", file][..], r"/e\u{1b}[2J.json:1:"),
+        (&["check", file], r"GoogleCloudPlatform.Accounts.a\nb\u{1b}[2J: cannot be the name"),
+        (&["check", file], "\na\\nb\\u{1b}[2J  cannot be used"),
+        (
+            &["check", file, "--account", "c\u{1b}"],
+            r"there is no account `c\u{1b}`; use one of: a\nb\u{1b}[2J",
+        ),
+        (
+            &["token", name, "--config", file],
+            r"GoogleCloudPlatform.Accounts.a\nb\u{1b}[2J: cannot be the name",
+        ),
+    ] {
+        let said = run(arguments, &[], folder.path());
+        let all = format!("{}{}", said.out, said.err);
+        assert!(!all.contains('\u{1b}') && all.contains(shown), "{shown}: {all}");
+    }
+}
+
+#[test]
 fn secrets_of_a_configuration_are_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let text = r#"{"GoogleCloudPlatform": {"Accounts": {"a": {"Project": "p", "Location": "l", "Dataset": "d",
