@@ -11,8 +11,9 @@ use orthanc_testbed::{Builder, Orthanc};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long a test waits for what should happen at once: these machines may be busy.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// How long a test waits for what should happen at once: these machines may be busy. Far below the five minutes after which
+/// the plugin tries by itself what a person has to mend.
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// The plugin under test.
 pub(crate) fn plugin() -> PathBuf {
