@@ -122,9 +122,9 @@ fn cases() -> Vec<Case> {
             false,
             &["no answer from ", "the connection broke off", CUT],
         ),
-        ("hanging", Fault::hang(Route::Token), false, &["no whole answer within 2 s", SLOW]),
-        ("hanging-tls", Fault::hang(Route::Token), true, &["no whole answer within 2 s", SLOW]),
-        ("hanging-handshake", Fault::hang_before_tls(), true, &["no whole answer within 2 s", SLOW]),
+        ("hanging", Fault::hang(Route::Token), false, &["no whole answer within 10 s", SLOW]),
+        ("hanging-tls", Fault::hang(Route::Token), true, &["no whole answer within 10 s", SLOW]),
+        ("hanging-handshake", Fault::hang_before_tls(), true, &["no whole answer within 10 s", SLOW]),
     ]
 }
 
@@ -170,7 +170,8 @@ fn the_account_tries_again_and_orthanc_lives() {
         .orthanc(&accounts)
         .configuration(&json!({
             "HttpsCACertificates": authorities,
-            "GoogleCloudPlatform": {"Timeout": 2},
+            // What is answered is answered within that, on a busy machine too.
+            "GoogleCloudPlatform": {"Timeout": 10},
         }))
         .argument("--verbose");
     let stage = scene.start(orthanc);
@@ -246,7 +247,7 @@ fn answers_that_are_unusual_but_right() {
     let scene = Scene::new();
     scene.emulator.change_settings(|settings| {
         settings.expires_in_as_string = true;
-        settings.token_lifetime_seconds = 7;
+        settings.token_lifetime_seconds = 30;
     });
     assert!(
         !scene.emulator.settings().id_token,
@@ -266,8 +267,8 @@ fn answers_that_are_unusual_but_right() {
 #[test]
 fn an_outage_leaves_the_token_at_hand() {
     let scene = Scene::new();
-    // Renewed at half its life, so that much of it is left when that fails.
-    scene.emulator.set_token_lifetime(std::time::Duration::from_secs(8));
+    // Renewed at half its life, so that much of it is left when that fails, on a busy machine too.
+    scene.emulator.set_token_lifetime(std::time::Duration::from_secs(40));
     let orthanc = scene.orthanc(&json!({"g": scene.service_account()}));
     let stage = scene.start(orthanc);
     stage.wait_until_ready("g");

@@ -24,28 +24,37 @@ fn shown(requests: &[SeenRequest]) -> BTreeSet<String> {
 #[test]
 fn tokens_end_several_times_during_a_transfer() {
     let scene = Scene::new();
-    scene.emulator.set_token_lifetime(Duration::from_secs(4));
+    // Renewed at half its life.
+    scene.emulator.set_token_lifetime(Duration::from_secs(12));
     let orthanc = orthanc(&scene);
     let stage = scene.start(orthanc);
     stage.wait_until_ready("g");
     let study = Study::of_requests(1, 10);
     let resources = study.put(&stage);
     let before = Holdings::of(&stage);
+    // Google is busy until two more tokens were given.
     let faults = stage.scene.emulator.faults();
-    let slow = |route| {
+    let busy = |route| faults.add(Fault::answer(route, 503, "{}").until_cleared());
+    let outlast = |route| {
+        stage.wait_until("a transfer under way", || !stage.requests(route).is_empty());
+        let issued = || stage.scene.emulator.tokens_issued().len();
+        let before = issued();
+        stage.wait_until("two more tokens", || issued() >= before + 2);
         faults.clear();
-        faults.add(Fault::latency(route, Duration::from_secs(1)).until_cleared());
-        faults.add(Fault::answer(route, 503, "{}").times(14));
     };
-    slow(Route::Stow);
-    stow(&stage, &resources).succeeds();
+    busy(Route::Stow);
+    let job = stow(&stage, &resources);
+    outlast(Route::Stow);
+    job.succeeds();
     assert_stored(&stage, &study.instances);
     let tokens = shown(&stage.requests(Route::Stow)).len();
     assert!(tokens >= 2, "{tokens}");
 
     empty(&stage.orthanc);
-    slow(Route::Wado);
-    retrieve(&stage, &[&study]).succeeds();
+    busy(Route::Wado);
+    let job = retrieve(&stage, &[&study]);
+    outlast(Route::Wado);
+    job.succeeds();
     assert_in_orthanc(&stage.orthanc, &[&study]);
     let tokens = shown(&stage.requests(Route::Wado)).len();
     assert!(tokens >= 2, "{tokens}");
@@ -56,7 +65,8 @@ fn tokens_end_several_times_during_a_transfer() {
 #[test]
 fn an_upload_lasts_for_the_lives_of_four_tokens() {
     let scene = Scene::new();
-    scene.emulator.set_token_lifetime(Duration::from_secs(4));
+    // Renewed at half its life: a busy machine has some seconds to show it.
+    scene.emulator.set_token_lifetime(Duration::from_secs(16));
     let (stage, secret) = with_secret(scene);
     // 2.2 MB: as nothing else is under way, each is sent on when it is read.
     let study = Study::new(1, 1, 4, 1040);
@@ -98,7 +108,7 @@ fn tokens_are_revoked_in_the_middle() {
     let resources = study.put(&stage);
     let before = Holdings::of(&stage);
     let faults = stage.scene.emulator.faults();
-    faults.add(Fault::latency(Route::Stow, Duration::from_millis(500)).until_cleared());
+    faults.add(Fault::latency(Route::Stow, Duration::from_secs(3)).until_cleared());
     let job = stow(&stage, &resources);
     stage.wait_until("an upload under way", || !stage.requests(Route::Stow).is_empty());
     stage.scene.emulator.revoke_tokens();
@@ -111,7 +121,7 @@ fn tokens_are_revoked_in_the_middle() {
 
     empty(&stage.orthanc);
     faults.clear();
-    faults.add(Fault::latency(Route::WadoInstance, Duration::from_millis(500)).until_cleared());
+    faults.add(Fault::latency(Route::WadoInstance, Duration::from_secs(3)).until_cleared());
     let job = retrieve(&stage, &[&study]);
     stage.wait_until("a retrieval under way", || !stage.requests(Route::Wado).is_empty());
     stage.scene.emulator.revoke_tokens();
