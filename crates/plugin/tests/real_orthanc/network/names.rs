@@ -144,7 +144,7 @@ fn start(resolv_conf: &str) -> Stage {
     account["TokenUri"] = json!(format!("{}/token", scene.emulator.http_url().replace("127.0.0.1", NAME)));
     let orthanc = scene
         .orthanc(&json!({"g": account}))
-        .configuration(&json!({"GoogleCloudPlatform": {"Timeout": 2}}))
+        .configuration(&json!({"GoogleCloudPlatform": {"Timeout": 4}}))
         .resolv_conf(resolv_conf);
     scene.start(orthanc)
 }
@@ -167,7 +167,7 @@ fn expect_asked(server: &NameServer) {
 fn names_are_looked_up_anew() {
     let (dead, alive) = (NameServer::silent(), NameServer::knowing());
     let stage = start(&dead.line());
-    stage.wait_for(&["Account \"g\": ", "no whole answer within 2 s"]);
+    stage.wait_for(&["Account \"g\": ", "no whole answer within 4 s"]);
     expect_asked(&dead);
     assert_eq!(alive.asked(), [""; 0]);
     stage.orthanc.set_resolv_conf(&alive.line()).unwrap();
