@@ -112,6 +112,9 @@ fn in_the_middle_of_a_retrieval() {
     let resources = study.put(&stage);
     let before = Holdings::of(&stage);
     stow(&stage, &resources).succeeds();
+    // However much the kernel takes for the client, the last one is not there when it vanishes.
+    let missing = Fault::hang(Route::WadoInstance).on_path(&study.instances[29].uid);
+    stage.scene.emulator.faults().add(missing.until_cleared());
     let mut stream = request(&stage, &secret, &format!("GET /g{}", study.path()), ACCEPT);
     let mut some = vec![0; 1_000_000];
     stream.read_exact(&mut some).unwrap();
