@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
+    os::fd::IntoRawFd as _,
     sync::{Arc, Mutex},
     thread,
 };
@@ -12,7 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::oneshot,
     task::JoinSet,
 };
@@ -131,6 +132,8 @@ pub struct Door {
     behind: String,
     address: SocketAddr,
     listening: Option<Listening>,
+    /// Keeps the port from others while it is closed.
+    reserved: Option<TcpSocket>,
 }
 
 impl Door {
@@ -138,7 +141,7 @@ impl Door {
     pub fn before(url: &str) -> Self {
         let behind = authority(url);
         let listening = Listening::start(pass_on(behind.clone()));
-        Self { behind, address: listening.address, listening: Some(listening) }
+        Self { behind, address: listening.address, listening: Some(listening), reserved: None }
     }
 
     /// `host:port`, the same as long as it lives.
@@ -149,9 +152,11 @@ impl Door {
     /// From now on nobody listens.
     pub fn close(&mut self) {
         self.listening = None;
+        self.reserved = Some(reserve(self.address));
     }
 
     pub fn open(&mut self) {
+        self.reserved = None;
         self.listening = Some(Listening::start_at(self.address, pass_on(self.behind.clone())));
     }
 }
@@ -259,8 +264,19 @@ pub fn authority(url: &str) -> String {
     url.split_once("://").unwrap().1.to_owned()
 }
 
-/// An address on which nobody listens.
+/// An address on which nobody listens, and nobody can, as long as this process lives.
 pub fn dead_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    let socket = reserve(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let address = socket.local_addr().unwrap().to_string();
+    let _never_closed = socket.into_raw_fd();
+    address
+}
+
+/// Takes a port without listening at it: whoever connects is refused, and the kernel gives it to nobody who wants any free
+/// port. Only who names it, and lets it be used again (`SO_REUSEADDR`, socket(7)), can listen there meanwhile.
+pub fn reserve(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
 }

@@ -1,9 +1,13 @@
 //! The way itself: what is published, who may take it, and when it cannot be taken.
 
-use std::{fs, net::TcpStream};
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+};
 
 use super::*;
 use crate::{
+    between::reserve,
     publication::{find, servers_in},
     stage::SOON,
 };
@@ -86,7 +90,9 @@ fn no_token_lies_in_the_database() {
 
 #[test]
 fn a_port_of_ones_own() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Nobody who wants any free port gets this one.
+    let reserved = reserve(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let free = reserved.local_addr().unwrap().port();
     let scene = Scene::new();
     let orthanc = orthanc(&scene).configuration(&json!({"GoogleCloudPlatform": {"GatewayPort": free}}));
     let stage = scene.start(orthanc);
