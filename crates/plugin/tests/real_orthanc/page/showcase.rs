@@ -97,7 +97,7 @@ fn in_flight(visit: &Visit) {
     faults.clear();
     let study = bring(&visit.stage, &Ct { seed: 3, instances: 40, rows: 512, columns: 512, ..Ct::default() });
     // Every other batch is not answered until the page has been looked at.
-    faults.add(Fault::latency(Route::Stow, Duration::from_secs(6)).every(2));
+    faults.add(Fault::latency(Route::Stow, Duration::from_secs(20)).every(2));
     let upload = stow(&visit.stage, "radiology", &study);
     let sending = thread::spawn(move || send(upload));
     visit.browser.wait_for_text("#transfers-summary", "1 under way");
