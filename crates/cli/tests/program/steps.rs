@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
+    os::{fd::IntoRawFd, unix::fs::PermissionsExt},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -35,9 +35,13 @@ fn expect(stage: &Stage, arguments: &[&str], [name, outcome, words, remedy]: [&s
     document
 }
 
-/// An address where nobody listens any more.
+/// An address where nobody listens, and nobody can, as long as this process lives: the port is taken.
 pub(crate) fn nobody() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let address = socket.local_addr().unwrap();
+    let _never_closed = socket.into_raw_fd();
+    address
 }
 
 #[test]
@@ -367,9 +371,9 @@ fn an_instance_whose_answer_was_lost_does_not_stay() {
 
 #[test]
 fn a_store_that_hangs_is_left_after_the_time_limit() {
-    let stage = Stage::new().with(&json!({"GoogleCloudPlatform": {"Timeout": 1}}));
+    let stage = Stage::new().with(&json!({"GoogleCloudPlatform": {"Timeout": 10}}));
     stage.emulator.faults().add(Fault::latency(Route::Qido, Duration::from_secs(3600)).until_cleared());
-    expect(&stage, &[], ["store", "failed", "no whole answer within 1 s", "Timeout"]);
+    expect(&stage, &[], ["store", "failed", "no whole answer within 10 s", "Timeout"]);
 }
 
 #[test]
