@@ -11,6 +11,7 @@ mod clients;
 mod commands;
 mod gateway;
 mod header_forms;
+mod memory;
 mod mistakes;
 mod proxy;
 mod readme;

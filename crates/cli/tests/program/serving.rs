@@ -59,6 +59,11 @@ impl Serving {
         answer
     }
 
+    /// Its process' number.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Tells it to end, as a service manager does.
     pub(crate) fn terminate(&self) {
         let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
