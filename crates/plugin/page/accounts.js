@@ -32,11 +32,17 @@ export function accountCards(container, tell, hurry) {
   return {
     update: (accounts) => {
       const make = (account) => accountCard(account.Name, tell, hurry);
-      keepParts(container, parts, accounts, (account) => account.Name, make);
+      keepParts(container, parts, worstFirst(accounts), (account) => account.Name, make);
     },
     tick: () => parts.forEach((part) => part.tick()),
     linkTo: (client) => parts.forEach((part) => part.linkTo(client)),
   };
+}
+
+/** What somebody has to see to comes first; within that, by name. */
+function worstFirst(accounts) {
+  const rank = ({ State }) => ({ failing: 0, misconfigured: 0, ok: 2 })[State] ?? 1;
+  return [...accounts].sort((one, other) => rank(one) - rank(other) || one.Name.localeCompare(other.Name, "en", { numeric: true }));
 }
 
 /** How many there are in each state. */
@@ -108,7 +114,9 @@ export function mistakeList(mistakes) {
 function errorOf({ LastError: error }) {
   if (!error) return null;
   const where = error.Of === "store" ? "The store" : "The token";
-  const when = error.Healed ? `${where}, healed since; last error at ${moment(error.Time)}` : `${where}, since ${moment(error.Time)}`;
+  // Since when a token fails stands beside the state; the error is the newest one.
+  const lasting = error.Of === "token" ? "last attempt at" : "since";
+  const when = `${where}, ${error.Healed ? "healed since; last error at" : lasting} ${moment(error.Time)}`;
   return element(
     "div",
     { class: error.Healed ? "error healed" : "error" },

@@ -36,8 +36,8 @@ export function show(node, ...children) {
 }
 
 /**
- * Keeps one part for each item, in their order. A part is `{node, update(item)}`. Parts stay where their items stay, so that
- * whoever is on a button there is not thrown off.
+ * Keeps one part for each item, in their order. A part is `{node, update(item)}`. Parts stay where their items stay, and where
+ * items change places the others move round the one that somebody is in: a part that moves loses the focus.
  */
 export function keepParts(container, parts, items, keyOf, make) {
   const keys = new Set(items.map(keyOf));
@@ -46,11 +46,19 @@ export function keepParts(container, parts, items, keyOf, make) {
     part.node.remove();
     parts.delete(key);
   }
-  items.forEach((item, index) => {
+  const held = [...container.children].find((node) => node.contains(document.activeElement));
+  let place = container.firstElementChild;
+  for (const item of items) {
     const key = keyOf(item);
     if (!parts.has(key)) parts.set(key, make(item));
-    const part = parts.get(key);
-    if (container.children[index] !== part.node) container.insertBefore(part.node, container.children[index] ?? null);
-    part.update(item);
-  });
+    const { node, update } = parts.get(key);
+    while (node === held && place !== held) {
+      const next = place.nextElementSibling;
+      held.after(place);
+      place = next;
+    }
+    if (node === place) place = place.nextElementSibling;
+    else container.insertBefore(node, place);
+    update(item);
+  }
 }

@@ -49,7 +49,7 @@ function tellAll([{ Accounts: accounts, Mistakes: mistakes }, going]) {
   say(part("summary"), accounts.length > 0 ? summaryOf(accounts) : "None");
   show(part("notices"), mistakes.length > 0 && notice(mistakes), accounts.length === 0 && firstSteps());
   cards.update(accounts);
-  transfers.update(going);
+  transfers.update(going, accounts);
   cards.linkTo(part("client").getAttribute("href"));
   const isBusy =
     going.Running.length > 0 ||

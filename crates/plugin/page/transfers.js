@@ -15,21 +15,25 @@ const FEW = 10;
 /** The rate that is shown follows the last seconds. */
 const MEMORY = 10_000;
 
+/** Orthanc counts from 1 again whenever it starts; this page may have been open since yesterday. */
+const keyOf = ({ Id, Began }) => `${Id}-${Began}`;
+
 /** The whole section. `tell` speaks to those who cannot see. */
 export function transferList(container, summary, tell) {
-  const nobody = element("p", { class: "quiet", hidden: true }, ...withoutGateway());
+  const nobody = element("p", { class: "quiet", hidden: true });
   const running = element("div", { class: "running" });
   const plot = throughputPlot();
   const ended = endedList();
   container.append(nobody, running, plot.node, ended.node);
   const parts = new Map();
   let known = null;
-  const update = (transfers) => {
+  const update = (transfers, accounts) => {
     nobody.hidden = transfers.Gateway;
+    show(nobody, ...(accounts.some(({ Transport }) => Transport === "FallenBack") ? brokenGateway() : withoutGateway()));
     plot.node.hidden = ended.node.hidden = !transfers.Gateway;
     const count = transfers.Running.length;
     say(summary, transfers.Gateway ? (count > 0 ? `${number(count)} under way` : "None under way") : "");
-    keepParts(running, parts, transfers.Running, ({ Id }) => Id, runningTransfer);
+    keepParts(running, parts, transfers.Running, keyOf, runningTransfer);
     plot.update(transfers.LastHour);
     ended.update(transfers.Ended);
     known = tellEnds(known, transfers.Ended, tell);
@@ -47,12 +51,17 @@ function withoutGateway() {
   ];
 }
 
+/** Why it cannot work stands with each account that wants it. */
+function brokenGateway() {
+  return ["The gateway is wanted but cannot work: see the account. The DICOMweb plugin transfers by itself, and nothing of it is seen here."];
+}
+
 /** Only what fails is worth interrupting somebody for. */
 function tellEnds(known, ended, tell) {
   // Those that were over when the page was opened are no news.
-  const seen = known ?? new Set(ended.map(({ Id }) => Id));
-  for (const transfer of ended.filter(({ Id }) => !seen.has(Id))) {
-    seen.add(transfer.Id);
+  const seen = known ?? new Set(ended.map(keyOf));
+  for (const transfer of ended.filter((one) => !seen.has(keyOf(one)))) {
+    seen.add(keyOf(transfer));
     if (transfer.State === "failed") tell(`${titleOf(transfer)} failed: ${transfer.Failures[0] ?? "no reason is known"}`);
   }
   return seen;
@@ -66,7 +75,7 @@ function subject({ StudyInstanceUID: study, SeriesInstanceUID: series }) {
 }
 
 function runningTransfer(first) {
-  const id = `transfer-${first.Id}`;
+  const id = `transfer-${keyOf(first)}`;
   const title = element("h3", { id }, icon(first.Kind), titleOf(first));
   const about = element("p", { class: "uid" });
   const bar = element("progress", { "aria-labelledby": id });
@@ -148,7 +157,7 @@ function endedList() {
   const draw = () => {
     const wanted = latest.filter(({ State }) => !onlyFailed.checked || State === "failed");
     const shown = showsAll ? wanted : wanted.slice(0, FEW);
-    keepParts(list, parts, shown, ({ Id }) => Id, endedTransfer);
+    keepParts(list, parts, shown, keyOf, endedTransfer);
     none.hidden = wanted.length > 0;
     say(none, latest.length === 0 ? "Nothing has gone through the gateway since Orthanc started." : "Nothing failed.");
     more.hidden = wanted.length <= FEW;

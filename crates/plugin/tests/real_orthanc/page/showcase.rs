@@ -62,6 +62,7 @@ fn everything_at_once() {
     browser.click(&button("radiology", 1));
     browser.wait_for_text(&card("radiology"), "Check passed");
     browser.value("scrollTo(0, 0)");
+    browser.look(1280, 800, Scheme::Light);
     picture(&visit, "accounts");
     from_all_sides(&visit);
     visit.end(&[]);
