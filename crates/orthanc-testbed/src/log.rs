@@ -30,6 +30,11 @@ impl Log {
         text
     }
 
+    /// Whether the child's output has ended.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.lock().complete
+    }
+
     /// The first line from number `from` on that fulfils `predicate`; none when the deadline passes or the child's
     /// output ends without it.
     pub(crate) fn wait_for(

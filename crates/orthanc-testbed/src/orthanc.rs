@@ -14,13 +14,13 @@ use rustix::process::Signal;
 use crate::{Answer, Builder, Client, Error, Release, clock, find_secret, name_servers, process::Process};
 
 /// Orthanc is up within a second; a loaded machine gets this long.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_secs(180);
 
 /// Orthanc itself takes about 3 s to stop; a loaded machine gets this long.
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
+const STOP_DEADLINE: Duration = Duration::from_secs(180);
 
-/// Orthanc heeds signals within milliseconds of its start.
-const SIGNAL_DEADLINE: Duration = Duration::from_secs(10);
+/// Orthanc heeds signals within milliseconds of its start; a loaded machine gets this long.
+const SIGNAL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How many lines of the log a failed test shows.
 const SHOWN_LINES: usize = 80;
@@ -165,8 +165,9 @@ impl Orthanc {
         if let Some(line) = self.process.log.wait_for(lines, predicate, deadline) {
             return Ok(line);
         }
-        // The output ends a moment before the process does.
-        match self.process.wait(Duration::from_millis(500)).map_err(Error::io("wait for Orthanc"))? {
+        // The output ends a moment before the process does; on a loaded machine, that moment may be long.
+        let moment = if self.process.log.is_complete() { STOP_DEADLINE } else { Duration::ZERO };
+        match self.process.wait(moment).map_err(Error::io("wait for Orthanc"))? {
             Some(status) => Err(Error::Ended { status: status.to_string(), log: self.log() }),
             None => Err(self.in_vain("a line of the log", deadline)),
         }
