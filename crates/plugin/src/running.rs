@@ -123,8 +123,10 @@ async fn run(
     let live =
         |((account, handle), transport)| Arc::new(LiveAccount::new(account, transport, handle, world.now()));
     let accounts: Vec<_> = kept_accounts.into_iter().zip(transports).map(live).collect();
-    for account in accounts.iter().filter(|live| live.account.source.is_some()) {
+    for account in &accounts {
         keepers.spawn(check_store(Arc::clone(&world), Arc::clone(account)));
+    }
+    for account in accounts.iter().filter(|live| live.account.source.is_some()) {
         keepers.spawn(status::describe(Arc::clone(&world), Arc::clone(account)));
     }
     let (jobs, asked) = mpsc::unbounded_channel();

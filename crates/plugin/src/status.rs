@@ -12,6 +12,7 @@ mod jobs;
 mod json;
 mod origin;
 mod routes;
+mod store_access;
 mod transfers;
 
 use std::{

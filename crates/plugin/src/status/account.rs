@@ -9,10 +9,11 @@ use std::{
 };
 
 use google_credentials::{
-    DEFAULT_UNIVERSE_DOMAIN, Description, Failure, Health, HealthState, PastFailure, TokenHandle,
+    DEFAULT_UNIVERSE_DOMAIN, Description, Failure, FailureKind, Health, HealthState, PastFailure, TokenHandle,
 };
 use orthanc_gcp_configuration::Account;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::{
     Live, Named, Phase, Status,
@@ -20,6 +21,7 @@ use super::{
     jobs::Job,
     json::{kind, mistake, optional_seconds_until, optional_time, time},
     locked,
+    store_access::{News, Proof, StoreAccess},
 };
 use crate::gateway::Transport;
 
@@ -32,7 +34,7 @@ pub(crate) enum State {
     Ok,
     /// The token is good, but could not be renewed.
     Expiring,
-    /// There is no good token, or the store refuses the account.
+    /// There is no good token, or the store cannot be used.
     Failing,
     /// The configuration does not let it be used.
     Misconfigured,
@@ -89,13 +91,8 @@ pub(crate) struct LiveAccount {
     began: SystemTime,
     server: Mutex<ServerState>,
     store: Mutex<StoreAccess>,
-}
-
-/// What the store has said to the account's searches.
-#[derive(Default)]
-struct StoreAccess {
-    refusal: Option<PastFailure>,
-    is_healed: bool,
+    /// An examination has found that the store cannot be used: it is looked at again soon.
+    pub(crate) examined_in_vain: Notify,
 }
 
 impl LiveAccount {
@@ -110,11 +107,20 @@ impl LiveAccount {
             began: now,
             server: Mutex::new(ServerState::Awaited),
             store: Mutex::default(),
+            examined_in_vain: Notify::new(),
         }
     }
 
     pub(crate) fn health(&self) -> Health {
         self.handle.health().borrow().clone()
+    }
+
+    /// The DICOMweb plugin proves who asks by what the user has configured there, not by a token. Nobody else can tell how
+    /// the store takes that.
+    pub(crate) fn has_its_own_way_in(&self) -> bool {
+        let proofs = ["HttpHeaders", "Username", "CertificateFile", "Pkcs11"];
+        self.account.source.is_none()
+            && proofs.iter().any(|option| self.account.options.contains_key(*option))
     }
 
     /// What the DICOMweb plugin holds now.
@@ -131,31 +137,56 @@ impl LiveAccount {
         *locked(&self.server) = ServerState::Awaited;
     }
 
-    /// The store does not let the account in.
-    pub(crate) fn store_refuses(&self, failure: Failure, at: SystemTime) {
-        let mut store = locked(&self.store);
-        // What repeats began when it was first seen.
-        let at = match &store.refusal {
-            Some(past) if !store.is_healed && past.failure.remedy == failure.remedy => past.at,
-            _ => at,
-        };
-        *store = StoreAccess { refusal: Some(PastFailure { at, failure }), is_healed: false };
-    }
-
     /// The store lets the account in.
     pub(crate) fn store_accepts(&self) {
-        locked(&self.store).is_healed = true;
+        let news = locked(&self.store).accepts();
+        let title = self.account.title();
+        match news {
+            Some(News::AcceptsAgain) => tracing::warn!("{title}: Google lets it use the DICOM store now"),
+            Some(_) => tracing::info!("{title}: Google lets it use the DICOM store"),
+            None => {}
+        }
+    }
+
+    /// A look at the store has failed. Whether that counts: what heals by itself may be over at the next look.
+    pub(crate) fn store_fails(&self, failure: Failure, at: SystemTime) -> bool {
+        self.store_failed(failure, at, Proof::Look);
+        locked(&self.store).lasting().is_some()
+    }
+
+    /// An examination has shown that the store cannot be used.
+    pub(super) fn store_failed_examination(&self, failure: Failure, at: SystemTime) {
+        // It has asked without what the DICOMweb plugin adds.
+        if !self.has_its_own_way_in() {
+            self.store_failed(failure, at, Proof::Examination);
+            self.examined_in_vain.notify_one();
+        }
+    }
+
+    fn store_failed(&self, failure: Failure, at: SystemTime, proof: Proof) {
+        let title = self.account.title();
+        let told = failure.clone();
+        let news = locked(&self.store).fails(failure, at, proof);
+        match (news, told.kind) {
+            (Some(_), FailureKind::NeedsPerson) => {
+                tracing::error!("{title}: Google refuses the DICOM store: {told}");
+            }
+            (Some(_), FailureKind::Configuration) => {
+                tracing::error!("{title}: the DICOM store cannot be used: {told}");
+            }
+            (Some(_), FailureKind::Transient) => {
+                tracing::warn!("{title}: the DICOM store cannot be used: {told} (it is asked again)");
+            }
+            (None, _) => tracing::info!("{title}: the DICOM store could not be asked: {told}"),
+        }
     }
 
     /// In one word, and since when.
     pub(crate) fn state(&self) -> (State, SystemTime) {
-        let refused = {
-            let store = locked(&self.store);
-            store.refusal.as_ref().filter(|_| !store.is_healed).map(|past| past.at)
-        };
+        let refused = locked(&self.store).lasting().map(|past| past.at);
         let health = self.health();
         match (health.state, refused) {
-            _ if self.account.source.is_none() => (State::Ok, self.began),
+            (_, None) if self.account.source.is_none() => (State::Ok, self.began),
             (HealthState::Failing, _) => (State::Failing, health.since),
             (_, Some(since)) => (State::Failing, since),
             (HealthState::Starting, None) => (State::Starting, health.since),
@@ -187,7 +218,7 @@ impl LiveAccount {
     fn last_error(&self, health: &Health) -> Value {
         let store = locked(&self.store);
         let of_token = health.last_failure.as_ref().map(|past| (past, "token", health.failure().is_none()));
-        let of_store = store.refusal.as_ref().map(|past| (past, "store", store.is_healed));
+        let of_store = store.newest().map(|(past, is_healed)| (past, "store", is_healed));
         // One that lasts goes before one that is over.
         let newest =
             of_token.into_iter().chain(of_store).max_by_key(|(past, _, is_healed)| (!is_healed, past.at));

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use google_credentials::{HttpSettings, World};
+use google_credentials::{
+    Failure, FailureKind, HttpSettings, World,
+    remedy::{STORE_REFUSALS, TRANSPORT_FAILURES},
+};
 use orthanc_gcp_doctor::{Examination, Name, Outcome, Step, Writing, examine};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -84,9 +87,12 @@ pub(super) async fn check(
     }
     newest.send_replace(Some(Check { began: world.now(), ended: None, writing, steps: Vec::new() }));
     let _end = End { newest, world: &*world };
+    let mut on_the_way = None;
     let mut tell = |step: &Step| {
-        if step.name == Name::Store && step.outcome == Outcome::Ok {
-            account.store_accepts();
+        match of_store(step, &mut on_the_way) {
+            Some(Ok(())) => account.store_accepts(),
+            Some(Err(failure)) => account.store_failed_examination(failure, world.now()),
+            None => {}
         }
         newest.send_modify(|check| {
             if let Some(check) = check {
@@ -96,6 +102,34 @@ pub(super) async fn check(
     };
     let examination = Examination { world: &*world, http: &http, account: &account.account, writing };
     examine(examination, &mut tell).await;
+}
+
+/// What a step says of the store, if it does. `on_the_way` is what broke on the way to the newest server, from one step to
+/// the next: the store is the last of them.
+fn of_store(step: &Step, on_the_way: &mut Option<Failure>) -> Option<Result<(), Failure>> {
+    match (step.name, step.outcome) {
+        (Name::Proxy | Name::Dns | Name::Tcp | Name::Tls, Outcome::Failed) => {
+            *on_the_way = Some(failure(step));
+        }
+        // The way to another server begins with one of these.
+        (Name::Proxy | Name::Dns, _) => *on_the_way = None,
+        (Name::Store, Outcome::Ok) => return Some(Ok(())),
+        (Name::Store, Outcome::Failed) => return Some(Err(failure(step))),
+        // Not tried; where that is for want of a token, the store may be well.
+        (Name::Store, _) => return on_the_way.take().map(Err),
+        _ => {}
+    }
+    None
+}
+
+/// The failure that a step tells. What heals it stands in the tables that its remedy is from.
+fn failure(step: &Step) -> Failure {
+    let remedy = step.remedy.as_deref().unwrap_or_default();
+    let of_way = TRANSPORT_FAILURES.iter().map(|row| (row.remedy, row.kind));
+    let of_store = STORE_REFUSALS.iter().map(|row| (row.remedy, row.kind));
+    let kind = of_way.chain(of_store).find_map(|(known, kind)| (known == remedy).then_some(kind));
+    // Those that name whom to grant a role to are not there to the letter, and wait for a person.
+    Failure::new(kind.unwrap_or(FailureKind::NeedsPerson), &step.words, remedy)
 }
 
 /// However the examination ends, it does not go on for ever.
@@ -111,5 +145,70 @@ impl Drop for End<'_> {
                 check.ended = Some(self.world.now());
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use google_credentials::TransportErrorKind;
+
+    use super::*;
+
+    fn step(name: Name, outcome: Outcome, remedy: &str) -> Step {
+        let remedy = (outcome == Outcome::Failed).then(|| remedy.to_owned());
+        Step { name, outcome, words: format!("{name} was looked at"), remedy, duration: Duration::ZERO }
+    }
+
+    /// What an examination with these steps says of the store in the end.
+    fn said(steps: &[(Name, Outcome, &str)]) -> Option<Result<(), (FailureKind, String)>> {
+        let mut on_the_way = None;
+        let said: Vec<_> = steps
+            .iter()
+            .filter_map(|&(name, outcome, remedy)| of_store(&step(name, outcome, remedy), &mut on_the_way))
+            .collect();
+        assert!(said.len() <= 1, "{said:?}");
+        let said = said.into_iter().next()?;
+        Some(said.map_err(|failure| (failure.kind, failure.cause)))
+    }
+
+    #[test]
+    fn an_examination_speaks_of_the_store() {
+        use Name::{Clock, Dns, Proxy, Store, Tcp, Tls, Token};
+        use Outcome::{Failed, Ok as Well, Skipped};
+        let of_connection =
+            TRANSPORT_FAILURES.iter().find(|row| row.what == TransportErrorKind::Connection).unwrap().remedy;
+        let grant = "grant a@b.c the role roles/healthcare.dicomEditor";
+        let on_googles_side = "the trouble is on Google's side and usually short";
+        let reached = [(Proxy, Skipped, ""), (Dns, Well, ""), (Tcp, Well, ""), (Tls, Well, "")];
+        let broken = [(Dns, Well, ""), (Tcp, Failed, of_connection), (Tls, Skipped, "")];
+        let lost = |name: Name, kind| Some(Err((kind, format!("{name} was looked at"))));
+        for (steps, expected) in [
+            ([&reached[..], &[(Token, Well, ""), (Store, Well, "")]].concat(), Some(Ok(()))),
+            (
+                [&reached[..], &[(Token, Well, ""), (Store, Failed, grant)]].concat(),
+                lost(Store, FailureKind::NeedsPerson),
+            ),
+            (
+                [&reached[..], &[(Token, Well, ""), (Store, Failed, on_googles_side)]].concat(),
+                lost(Store, FailureKind::Transient),
+            ),
+            // The way to the store is the last.
+            (
+                [&reached[..], &broken[..], &[(Clock, Well, ""), (Token, Well, ""), (Store, Skipped, "")]]
+                    .concat(),
+                lost(Tcp, FailureKind::Transient),
+            ),
+            // The token endpoint cannot be reached, so that the store is not asked; it may be well.
+            (
+                [&broken[..], &reached[..], &[(Clock, Well, ""), (Token, Skipped, ""), (Store, Skipped, "")]]
+                    .concat(),
+                None,
+            ),
+            ([&reached[..], &[(Token, Failed, "log in again"), (Store, Skipped, "")]].concat(), None),
+        ] {
+            assert_eq!(said(&steps), expected, "{steps:?}");
+        }
     }
 }

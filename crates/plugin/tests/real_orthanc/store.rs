@@ -3,9 +3,25 @@
 use std::time::Duration;
 
 use google_emulator::Route;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::stage::{Scene, is_own, lines_at};
+use crate::{
+    between::Door,
+    stage::{Scene, Stage, is_own, lines_at},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How it stands with the account `g`.
+fn account(stage: &Stage) -> Value {
+    stage.orthanc.get("/google-cloud-platform/accounts/g").unwrap().json().unwrap()
+}
+
+/// The lines about the account `g`'s store that somebody has to read.
+fn told(log: &str) -> Vec<String> {
+    let all = lines_at(log, 'E').into_iter().chain(lines_at(log, 'W'));
+    all.filter(|line| line.contains("the DICOM store")).collect()
+}
 
 #[test]
 fn a_store_that_lets_the_account_in_is_asked_once_and_tells_nothing() {
@@ -55,4 +71,133 @@ fn an_api_that_is_off_is_named_with_googles_link() {
         "https://console.",
         "enable the Cloud Healthcare API",
     ]);
+}
+
+#[test]
+fn a_role_that_is_taken_away_later_is_seen() {
+    let scene = Scene::new();
+    scene.emulator.set_token_lifetime(Duration::from_secs(24));
+    let orthanc = scene.orthanc(&json!({"g": scene.service_account()})).argument("--verbose-plugins");
+    let stage = scene.start(orthanc);
+    stage.wait_for_line("Account \"g\": Google lets it use the DICOM store");
+    assert_eq!(account(&stage)["State"], "ok");
+    let denied = stage.scene.emulator.service_account();
+    stage.scene.emulator.change_settings(|settings| settings.denied_principals.push(denied));
+    let line = stage.wait_for_line("Account \"g\": Google refuses the DICOM store: ");
+    assert!(line.contains("the role roles/healthcare.dicomEditor"), "{line}");
+    let failing = account(&stage);
+    assert_eq!((&failing["State"], &failing["LastError"]["Of"]), (&json!("failing"), &json!("store")));
+    stage.scene.emulator.change_settings(|settings| settings.denied_principals.clear());
+    stage.wait_for_line("Account \"g\": Google lets it use the DICOM store now");
+    assert_eq!(account(&stage)["State"], "ok");
+    assert_eq!(told(&stage.stop()).len(), 2);
+}
+
+#[test]
+fn a_store_out_of_reach_is_told_once_and_when_it_is_back() {
+    let scene = Scene::new();
+    scene.emulator.set_token_lifetime(Duration::from_secs(24));
+    let mut door = Door::before(scene.emulator.https_url());
+    let base = format!("https://{}/v1beta1/", door.address());
+    let orthanc = scene
+        .orthanc(&json!({"g": scene.service_account()}))
+        .configuration(&json!({"GoogleCloudPlatform": {"BaseUrl": base}}));
+    door.close();
+    let stage = scene.start(orthanc);
+    stage.wait_until_ready("g");
+    assert_eq!(account(&stage)["State"], "ok", "the token is there, and the store was not asked twice");
+    let line = stage.wait_for_line("Account \"g\": the DICOM store cannot be used: ");
+    assert!(line.contains(&door.address()) && line.contains("; check the network"), "{line}");
+    let failing = account(&stage);
+    assert_eq!((&failing["State"], &failing["LastError"]["Kind"]), (&json!("failing"), &json!("transient")));
+    assert!(failing["SecondsToExpiry"].as_i64().unwrap() > 0, "the token itself is good");
+    // It fails many times more.
+    let renewed = failing["Refreshes"].as_u64().unwrap() + 2;
+    let had = || account(&stage)["Refreshes"].as_u64().unwrap() >= renewed;
+    stage.orthanc.wait_until("more tokens", Duration::from_secs(60), || Ok(had())).unwrap();
+    assert_eq!(account(&stage)["State"], "failing");
+    door.open();
+    stage.wait_for_line("Account \"g\": Google lets it use the DICOM store now");
+    assert_eq!(account(&stage)["State"], "ok");
+    assert_eq!(told(&stage.stop()).len(), 2);
+}
+
+#[test]
+fn a_store_is_asked_for_an_account_without_a_credential_too() {
+    let scene = Scene::new();
+    let stage = {
+        let accounts = json!({"g": scene.account(&json!({"AccessToken": "none"}))});
+        let orthanc = scene.orthanc(&accounts);
+        scene.start(orthanc)
+    };
+    let line = stage.wait_for_line("Account \"g\": Google refuses the DICOM store: ");
+    assert!(line.contains(" answered 401") && line.contains("an emulator's or a proxy's"), "{line}");
+    assert_eq!(account(&stage)["State"], "failing");
+    let own = stage.scene.emulator.requests().into_iter().find(is_own).unwrap();
+    assert_eq!((own.route, own.header("authorization")), (Route::Qido, None));
+}
+
+#[test]
+fn an_account_that_the_dicomweb_plugin_proves_itself_is_asked_for_by_nobody() {
+    let scene = Scene::new();
+    let token = scene.emulator.mint_token("https://www.googleapis.com/auth/cloud-platform", HOUR).unwrap();
+    let header = json!({"Authorization": format!("Bearer {token}")});
+    let orthanc = scene
+        .orthanc(&json!({
+            "g": scene.account(&json!({"AccessToken": "none"})), "other": scene.service_account(),
+        }))
+        .configuration(&json!({"DicomWeb": {"Servers": {
+            "g": {"Url": "http://127.0.0.1:1/", "HttpHeaders": header},
+        }}}))
+        .argument("--verbose-plugins");
+    let stage = scene.start(orthanc);
+    stage.wait_for_line("Account \"other\": Google lets it use the DICOM store");
+    // The examination asks without that header, which says nothing of the account.
+    let check = stage.orthanc.post("/google-cloud-platform/accounts/g/check", "").unwrap().json().unwrap();
+    assert_eq!(check["State"], "failed", "{check:#}");
+    assert_eq!(stage.search("g").0, 200);
+    assert_eq!(account(&stage)["State"], "ok");
+    assert_eq!(told(&stage.stop()), [""; 0]);
+}
+
+#[test]
+fn an_examination_that_finds_the_store_closed_says_so_of_the_account() {
+    let scene = Scene::new();
+    let mut door = Door::before(scene.emulator.https_url());
+    let base = format!("https://{}/v1beta1/", door.address());
+    let orthanc = scene
+        .orthanc(&json!({"g": scene.service_account()}))
+        .configuration(&json!({"GoogleCloudPlatform": {"BaseUrl": base}}))
+        .argument("--verbose-plugins");
+    let stage = scene.start(orthanc);
+    stage.wait_for_line("Account \"g\": Google lets it use the DICOM store");
+    let check = || {
+        let answer = stage.orthanc.post("/google-cloud-platform/accounts/g/check", "").unwrap();
+        answer.json().unwrap()["State"].clone()
+    };
+    assert_eq!((check(), &account(&stage)["State"]), (json!("passed"), &json!("ok")));
+
+    // What it finds counts at once.
+    let denied = stage.scene.emulator.service_account();
+    stage.scene.emulator.change_settings(|settings| settings.denied_principals.push(denied));
+    assert_eq!(check(), "failed");
+    let failing = account(&stage);
+    let error = &failing["LastError"];
+    assert_eq!((&failing["State"], &error["Of"]), (&json!("failing"), &json!("store")), "{failing:#}");
+    assert_eq!((&error["Kind"], &error["Healed"]), (&json!("needs_person"), &json!(false)));
+    assert!(error["Remedy"].as_str().unwrap().contains("roles/healthcare.dicomEditor"), "{error:#}");
+    stage.scene.emulator.change_settings(|settings| settings.denied_principals.clear());
+    // Looked at again soon, without anybody asking.
+    stage.wait_until("it is seen to work", || account(&stage)["State"] == "ok");
+
+    door.close();
+    assert_eq!(check(), "failed");
+    let failing = account(&stage);
+    let error = &failing["LastError"];
+    assert_eq!((&failing["State"], &error["Kind"]), (&json!("failing"), &json!("transient")), "{failing:#}");
+    assert!(error["Message"].as_str().unwrap().contains(&door.address()), "{error:#}");
+    assert!(error["Remedy"].as_str().unwrap().starts_with("check the network"), "{error:#}");
+    door.open();
+    assert_eq!((check(), &account(&stage)["State"]), (json!("passed"), &json!("ok")));
+    assert_eq!(told(&stage.stop()).len(), 4);
 }

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use crate::stage::{Scene, Stage};
 
 /// News that ask nobody to do anything.
-const NEWS: [&str; 4] = [
+const NEWS: [&str; 5] = [
     ": ready, as DICOMweb server",
     ": tokens come again after",
     "lets it use the DICOM store now",
+    " work again",
     "Google Cloud Platform plugin",
 ];
 

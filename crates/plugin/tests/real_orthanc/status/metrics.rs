@@ -159,10 +159,10 @@ fn what_happens_is_counted() {
     let described = start_troubled();
     let metrics = scrape(&described.stage.orthanc);
     let accounts = |state: &str| count(&metrics, "orthanc_gcp_accounts", &format!("state=\"{state}\""));
-    assert_eq!(["ok", "failing", "misconfigured", "expiring", "starting"].map(accounts), [2, 2, 1, 0, 0]);
+    assert_eq!(["ok", "failing", "misconfigured", "expiring", "starting"].map(accounts), [1, 3, 1, 0, 0]);
     let of = |name: &str, account: &str| count(&metrics, name, &format!("account=\"{account}\""));
     let up = |account| of("orthanc_gcp_account_up", account);
-    assert_eq!(["good", "open", "refused", "incomplete", "no file"].map(up), [1, 1, 0, 0, 0]);
+    assert_eq!(["good", "open", "refused", "incomplete", "no file"].map(up), [1, 0, 0, 0, 0]);
     let left = of("orthanc_gcp_token_time_to_expiry_seconds", "good");
     assert!(left > 3000 && left <= 3600, "{left}");
     assert_eq!(of("orthanc_gcp_token_time_to_expiry_seconds", "refused"), 0);
