@@ -129,7 +129,7 @@ async fn run(
     for account in accounts.iter().filter(|live| live.account.source.is_some()) {
         keepers.spawn(status::describe(Arc::clone(&world), Arc::clone(account)));
     }
-    let (jobs, asked) = mpsc::unbounded_channel();
+    let (jobs, asked) = status::jobs();
     keepers.spawn(status::serve_jobs(Arc::clone(&world), http, asked));
     let gateway = serving.as_ref().map(|serving| serving.gateway().clone());
     let history = Arc::new(History::default());

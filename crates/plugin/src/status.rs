@@ -2,7 +2,7 @@
 //!
 //! [`Status`] lives as long as the plugin, from before `OrthancStarted` until after `OrthancStopped`. What the plugin's
 //! threads do meanwhile is its [`Phase`]. Orthanc's threads ask for it at any time: they hold a lock for no longer than a
-//! copy takes, and wait in `refresh` and `check` alone, which end when the plugin's thread does.
+//! copy takes, and wait in `refresh` and `check` alone, a few at a time, which end when the plugin's thread does.
 
 mod account;
 mod check;
@@ -23,12 +23,11 @@ use std::{
 use dicomweb_gateway::Gateway;
 use google_credentials::World;
 use orthanc_gcp_configuration::{Account, Configuration, Finding, SECTION, Severity};
-use tokio::sync::mpsc;
 
 pub(crate) use account::{LiveAccount, ServerState, State};
 pub(crate) use description::describe;
 pub(crate) use history::{History, keep_history};
-pub(crate) use jobs::{Job, serve_jobs};
+pub(crate) use jobs::{Jobs, jobs, serve_jobs};
 pub(crate) use json::seconds_until;
 pub(crate) use routes::{ROUTE, answer};
 
@@ -80,8 +79,8 @@ pub(crate) struct Live {
     pub(crate) accounts: Vec<Arc<LiveAccount>>,
     pub(crate) gateway: Option<Gateway>,
     pub(crate) history: Arc<History>,
-    /// To the thread on which tokens are asked for.
-    pub(crate) jobs: mpsc::UnboundedSender<Job>,
+    /// For the thread on which tokens are asked for.
+    pub(crate) jobs: Jobs,
 }
 
 impl Status {

@@ -9,7 +9,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
 };
 
@@ -478,6 +478,39 @@ fn who_waits_is_let_go_at_orthanc_stopped() {
         }
     });
     assert_eq!(asked(), before + 3);
+    stage.end_stopped();
+}
+
+#[test]
+fn orthanc_keeps_threads_while_google_hangs() {
+    let stage = Stage::new(DicomWeb::default(), &json!({"GoogleCloudPlatform": {"Timeout": 3600}}));
+    stage.start();
+    stage.both_published();
+    stage.wait("the account works", || route(&stage, Method::Get, "accounts/a").1["State"] == "ok");
+    stage.emulator.faults().add(Fault::hang(Route::Token).until_cleared());
+    let paths =
+        ["accounts/a/refresh", "accounts/b/check"].map(|path| format!("/google-cloud-platform/{path}"));
+    let (answered, answers) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for path in paths.iter().cycle().take(12) {
+            let (answered, stage) = (answered.clone(), &stage);
+            scope.spawn(move || {
+                answered.send(stage.host.request(Method::Post, path, &[], b"").unwrap()).unwrap();
+            });
+        }
+        for _ in 0..4 {
+            let answer = answers.recv_timeout(LONG).unwrap();
+            let body: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert!(is_error(&(answer.status, body.clone()), 503), "{body:#}");
+            assert!(body["message"].as_str().unwrap().contains("waiting already"), "{body:#}");
+            assert_eq!(answer.header("retry-after"), Some("5"));
+        }
+        // Who does not wait for Google is answered as ever.
+        assert_eq!(route(&stage, Method::Get, "accounts").0, 200);
+        assert!(answers.try_recv().is_err());
+        assert_eq!(stage.host.change(Change::OrthancStopped), Some(0));
+        assert_eq!((0..8).map(|_| answers.recv_timeout(LONG).unwrap().status).collect::<Vec<_>>(), [503; 8]);
+    });
     stage.end_stopped();
 }
 

@@ -207,8 +207,7 @@ impl LiveAccount {
         {
             let itself = live.accounts.iter().find(|other| other.account.name == self.account.name);
             if let Some(account) = itself {
-                // Nobody takes it where the plugin is stopping.
-                drop(live.jobs.send(Job::Describe(account.clone())));
+                live.jobs.push(Job::Describe(account.clone()));
             }
         }
         principal

@@ -7,13 +7,19 @@ use orthanc_sdk::{Method, RestReply, RestRequest};
 use serde_json::{Value, json};
 
 use super::{
-    Live, LiveAccount, Named, Phase, Status, jobs::Job, json::mistake, origin::is_foreign, transfers,
+    Live, LiveAccount, Named, Phase, Status,
+    jobs::{Job, MOST_WAIT, NotDone},
+    json::mistake,
+    origin::is_foreign,
+    transfers,
 };
 use crate::page;
 
 /// Everything of ours. What there is below is found out here, so that whatever there is not gets a sentence of ours, too.
 pub(crate) const ROUTE: &str = "/google-cloud-platform(/.*)?";
 const ROOT: &str = "/google-cloud-platform";
+/// Those who wait are mostly told within it, unless Google hangs.
+const RETRY_AFTER: u32 = 5;
 /// The same document as in the repository.
 const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
 
@@ -46,12 +52,16 @@ pub(crate) fn answer(status: &Status, request: &RestRequest<'_>) -> RestReply {
             format!("{ROOT}/openapi.json tells what there is"),
         )),
     };
-    let (code, body) = match outcome {
-        Ok(answer) => (200, answer),
-        Err(refusal) => (refusal.status, refusal.json()),
+    let (code, body, retry_after) = match outcome {
+        Ok(answer) => (200, answer, None),
+        Err(refusal) => (refusal.status, refusal.json(), refusal.retry_after),
     };
     // States change from moment to moment.
-    RestReply::json(code, body.to_string()).with_header("Cache-Control", "no-store")
+    let reply = RestReply::json(code, body.to_string()).with_header("Cache-Control", "no-store");
+    match retry_after {
+        Some(seconds) => reply.with_header("Retry-After", seconds.to_string()),
+        None => reply,
+    }
 }
 
 /// Why there is no answer, with the remedy.
@@ -59,15 +69,28 @@ struct Refusal {
     status: u16,
     message: String,
     remedy: String,
+    /// In how many seconds it may be otherwise.
+    retry_after: Option<u32>,
 }
 
 impl Refusal {
     fn new(status: u16, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { status, message: message.into(), remedy: remedy.into() }
+        Self { status, message: message.into(), remedy: remedy.into(), retry_after: None }
     }
 
     fn stopping() -> Self {
         Self::new(503, "Orthanc is stopping", "ask again when it runs")
+    }
+
+    fn not_done(why: NotDone) -> Self {
+        match why {
+            NotDone::Busy => {
+                let message = format!("{MOST_WAIT} requests for a token or a check are waiting already");
+                let remedy = format!("ask again in {RETRY_AFTER} s");
+                Self { retry_after: Some(RETRY_AFTER), ..Self::new(503, message, remedy) }
+            }
+            NotDone::Stopped => Self::stopping(),
+        }
     }
 
     fn json(&self) -> Value {
@@ -105,10 +128,10 @@ fn refresh(status: &Status, name: &str) -> Result<Value, Refusal> {
             "name a credential instead of AccessToken, if it needs tokens",
         ));
     }
-    match live.ask(|done| Job::Refresh(account, done)) {
-        Some(Ok(())) => Ok(status.account_json(named, &phase(status)?)),
-        Some(Err(failure)) => Err(Refusal::new(502, failure.cause, failure.remedy)),
-        None => Err(Refusal::stopping()),
+    match live.jobs.ask(|done| Job::Refresh(account, done)) {
+        Ok(Ok(())) => Ok(status.account_json(named, &phase(status)?)),
+        Ok(Err(failure)) => Err(Refusal::new(502, failure.cause, failure.remedy)),
+        Err(why) => Err(Refusal::not_done(why)),
     }
 }
 
@@ -117,7 +140,7 @@ fn check(status: &Status, name: &str, body: &[u8]) -> Result<Value, Refusal> {
     let writing = writing(body)?;
     let named = find(status, name)?;
     let (live, account) = usable(status, named)?;
-    live.ask(|done| Job::Check(Arc::clone(&account), writing, done)).ok_or_else(Refusal::stopping)?;
+    live.jobs.ask(|done| Job::Check(Arc::clone(&account), writing, done)).map_err(Refusal::not_done)?;
     Ok(account.checks.json())
 }
 
