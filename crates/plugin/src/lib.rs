@@ -102,6 +102,7 @@ impl GoogleCloudPlatform {
     /// Begins to keep tokens, on a thread of the plugin's own: callbacks of all plugins share one lock.
     fn start(&self) {
         self.end();
+        self.status.enter(Phase::Starting);
         let _log = logging::into_log_of(&self.host);
         if self.configuration.accounts.is_empty() {
             tracing::warn!(

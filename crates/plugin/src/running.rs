@@ -3,10 +3,15 @@
 //! Its work is asynchronous throughout, names are looked up without the C library, and so all of it can be dropped at
 //! any moment: stopping never waits for the network.
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    thread,
+};
 
 use google_credentials::{Keeping, Kept, Outside, World, keep_for_ever, token_channel, watch_files};
-use orthanc_gcp_configuration::Configuration;
+use orthanc_gcp_configuration::{Configuration, SECTION};
 use orthanc_sdk::Host;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -45,7 +50,10 @@ impl Running {
         let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
             host.name_current_thread(THREAD_NAME);
             let log = logging::into_log_of(&host);
-            runtime.block_on(run(&host, configuration, wipe, &status, stopped));
+            let world = Outside::new(configuration.http.clone());
+            tell_of_defects(&status, &world, || {
+                runtime.block_on(run(&host, configuration, wipe, &status, stopped));
+            });
             drop(runtime);
             drop(log);
             host.clear_current_thread_name();
@@ -61,6 +69,16 @@ impl Drop for Running {
             // A panic of the thread has been told by the hook, and there is nothing left to do about it.
             drop(thread.join());
         }
+    }
+}
+
+/// Does the thread's work. A panic in it was told by the hook; that nothing is kept up any more from then on, whoever asks.
+fn tell_of_defects(status: &Status, world: &dyn World, work: impl FnOnce()) {
+    // Nothing that a panic leaves behind is looked at again: the phase goes, and what it held.
+    if panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+        let words = "a defect in this plugin has ended its work; restart Orthanc, and please report the line with \"Defect in this plugin\" in its log";
+        let trouble = Trouble { path: SECTION, words: words.to_owned(), since: world.now() };
+        status.advance(Phase::Unusable(trouble));
     }
 }
 
@@ -80,7 +98,7 @@ async fn run(
     if let Err(trouble) = checked {
         tracing::error!("no account can be used: {trouble}");
         let since = Outside::new(http).now();
-        status.enter(Phase::Unusable(Trouble { path: "DicomWeb", words: trouble, since }));
+        status.advance(Phase::Unusable(Trouble { path: "DicomWeb", words: trouble, since }));
         return;
     }
 
@@ -137,7 +155,7 @@ async fn run(
         keepers.spawn(status::keep_history(Arc::clone(&world), gateway.clone(), Arc::clone(&history)));
     }
     let live = Live { world: Arc::clone(&world), accounts: accounts.clone(), gateway, history, jobs };
-    status.enter(Phase::Running(Arc::new(live)));
+    status.advance(Phase::Running(Arc::new(live)));
     let mut publisher = Publisher::new(dicomweb, world, look_every, wipe, accounts);
     tokio::select! {
         // Sent or dropped: either way the plugin stops.
@@ -154,4 +172,26 @@ async fn run(
 /// Tells the publisher of each new token of an account.
 async fn announce(account: usize, mut kept: watch::Receiver<Kept>, new_tokens: mpsc::UnboundedSender<usize>) {
     while kept.changed().await.is_ok() && new_tokens.send(account).is_ok() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn after_a_defect_no_account_is_said_to_work() {
+        let world = Outside::new(Configuration::default().http);
+        let status = Status::new(&Configuration::default(), &[], UNIX_EPOCH);
+        tell_of_defects(&status, &world, || {});
+        assert!(matches!(status.phase(), Phase::Starting));
+        tell_of_defects(&status, &world, || panic!("this is what the test is about"));
+        let Phase::Unusable(trouble) = status.phase() else { panic!("it goes on") };
+        assert!(trouble.words.contains("restart Orthanc"));
+        // Orthanc's will goes before.
+        status.enter(Phase::Stopped);
+        tell_of_defects(&status, &world, || panic!("this too"));
+        assert!(matches!(status.phase(), Phase::Stopped));
+    }
 }

@@ -99,10 +99,19 @@ impl Status {
         }
     }
 
-    /// Something else begins.
+    /// Orthanc has something else begin.
     pub(crate) fn enter(&self, phase: Phase) {
         let former = std::mem::replace(&mut *locked(&self.phase), phase);
         // What it held is dropped without the lock.
+        drop(former);
+    }
+
+    /// The plugin's thread has come so far. That is of no interest once it was told to stop.
+    pub(crate) fn advance(&self, phase: Phase) {
+        let mut current = locked(&self.phase);
+        let is_over = matches!(*current, Phase::Stopped);
+        let former = if is_over { phase } else { std::mem::replace(&mut *current, phase) };
+        drop(current);
         drop(former);
     }
 

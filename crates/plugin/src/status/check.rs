@@ -81,12 +81,12 @@ pub(super) async fn check(
         };
         let Some(is_enough) = under_way else { break };
         let ended = seen.wait_for(|check| check.as_ref().is_none_or(|check| check.ended.is_some())).await;
-        if is_enough || ended.is_err() {
+        if ended.is_ok_and(|check| is_enough && check.is_some()) {
             return;
         }
     }
     newest.send_replace(Some(Check { began: world.now(), ended: None, writing, steps: Vec::new() }));
-    let _end = End { newest, world: &*world };
+    let _end = End { newest };
     let mut on_the_way = None;
     let mut tell = |step: &Step| {
         match of_store(step, &mut on_the_way) {
@@ -102,6 +102,11 @@ pub(super) async fn check(
     };
     let examination = Examination { world: &*world, http: &http, account: &account.account, writing };
     examine(examination, &mut tell).await;
+    newest.send_modify(|check| {
+        if let Some(check) = check {
+            check.ended = Some(world.now());
+        }
+    });
 }
 
 /// What a step says of the store, if it does. `on_the_way` is what broke on the way to the newest server, from one step to
@@ -132,19 +137,15 @@ fn failure(step: &Step) -> Failure {
     Failure::new(kind.unwrap_or(FailureKind::NeedsPerson), &step.words, remedy)
 }
 
-/// However the examination ends, it does not go on for ever.
+/// An examination that was given up, by a panic or because the plugin stops, neither goes on for ever nor has passed: it is
+/// forgotten.
 struct End<'a> {
     newest: &'a watch::Sender<Option<Check>>,
-    world: &'a dyn World,
 }
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.newest.send_modify(|check| {
-            if let Some(check) = check {
-                check.ended = Some(self.world.now());
-            }
-        });
+        self.newest.send_if_modified(|check| check.take_if(|check| check.ended.is_none()).is_some());
     }
 }
 
@@ -152,9 +153,11 @@ impl Drop for End<'_> {
 mod tests {
     use std::time::Duration;
 
-    use google_credentials::TransportErrorKind;
+    use google_credentials::{Outside, TransportErrorKind, token_channel};
+    use orthanc_gcp_configuration::Configuration;
 
     use super::*;
+    use crate::gateway::Transport;
 
     fn step(name: Name, outcome: Outcome, remedy: &str) -> Step {
         let remedy = (outcome == Outcome::Failed).then(|| remedy.to_owned());
@@ -210,5 +213,37 @@ mod tests {
         ] {
             assert_eq!(said(&steps), expected, "{steps:?}");
         }
+    }
+
+    #[test]
+    fn an_examination_that_is_given_up_is_forgotten() {
+        let document = r#"{"GoogleCloudPlatform": {"BaseUrl": "http://127.0.0.1:1/", "Accounts": {"a": {
+            "Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s", "AccessToken": "none"
+        }}}}"#;
+        let account = orthanc_gcp_configuration::read(document).0.accounts.remove(0);
+        let now = SystemTime::UNIX_EPOCH;
+        let account = Arc::new(LiveAccount::new(account, Transport::Direct, token_channel(now).1, now));
+        let begin = || {
+            let http = Configuration::default().http;
+            let world = Arc::new(Outside::new(http.clone()));
+            Box::pin(check(world, http, Arc::clone(&account), Writing::Nothing))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut first, mut second) = (begin(), begin());
+            for examining in [&mut first, &mut second] {
+                tokio::select! {
+                    biased;
+                    () = examining => panic!("it has ended"),
+                    () = std::future::ready(()) => {}
+                }
+            }
+            assert_eq!(account.checks.json()["State"], "running");
+            drop(first);
+            assert_eq!(account.checks.json(), Value::Null);
+            // Who waited for its outcome looks himself.
+            second.await;
+            assert_eq!(account.checks.json()["State"], "failed");
+        });
     }
 }

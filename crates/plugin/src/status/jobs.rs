@@ -44,7 +44,7 @@ pub(super) enum NotDone {
     /// Enough threads wait already.
     Busy,
     /// The plugin stops, or has met a defect.
-    Stopped,
+    GivenUp,
 }
 
 /// Both ends.
@@ -61,7 +61,7 @@ impl Jobs {
         let _place = self.waiting.try_acquire().map_err(|_| NotDone::Busy)?;
         let (done, outcome) = oneshot::channel();
         self.push(job(done));
-        outcome.blocking_recv().map_err(|_| NotDone::Stopped)
+        outcome.blocking_recv().map_err(|_| NotDone::GivenUp)
     }
 
     /// Has something done that nobody waits for. Where the plugin stops, it is dropped.
@@ -70,6 +70,14 @@ impl Jobs {
         if *is_open {
             let (Ok(()) | Err(_)) = self.queue.send(job);
         }
+    }
+}
+
+#[cfg(test)]
+impl Asked {
+    /// Waits for a job as the plugin's thread does.
+    pub(super) fn next(&mut self) -> Job {
+        self.queue.blocking_recv().unwrap()
     }
 }
 
@@ -146,7 +154,7 @@ mod tests {
         let account = account();
         thread::scope(|scope| {
             let waiting: Vec<_> = (0..MOST_WAIT).map(|_| scope.spawn(|| ask(&jobs, &account))).collect();
-            let mut taken: Vec<_> = (0..MOST_WAIT).map(|_| asked.queue.blocking_recv().unwrap()).collect();
+            let mut taken: Vec<_> = (0..MOST_WAIT).map(|_| asked.next()).collect();
             assert_eq!(ask(&jobs, &account), Err(NotDone::Busy));
             let Some(Job::Check(_, _, done)) = taken.pop() else { panic!("it is none") };
             done.send(()).unwrap();
@@ -154,17 +162,17 @@ mod tests {
                 thread::yield_now();
             }
             let another = scope.spawn(|| ask(&jobs, &account));
-            assert!(asked.queue.blocking_recv().is_some());
+            taken.push(asked.next());
             drop((taken, asked));
             let mut outcomes: Vec<_> = waiting.into_iter().map(|one| one.join().unwrap()).collect();
             outcomes.push(another.join().unwrap());
             assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
             assert_eq!(
-                outcomes.iter().filter(|outcome| **outcome == Err(NotDone::Stopped)).count(),
+                outcomes.iter().filter(|outcome| **outcome == Err(NotDone::GivenUp)).count(),
                 MOST_WAIT
             );
             // Not waited for either.
-            assert_eq!(ask(&jobs, &account), Err(NotDone::Stopped));
+            assert_eq!(ask(&jobs, &account), Err(NotDone::GivenUp));
         });
     }
 
@@ -190,7 +198,7 @@ mod tests {
             }
             drop(asked);
             let outcome = outcome.recv_timeout(Duration::from_secs(120));
-            assert_eq!(outcome, Ok(Err(NotDone::Stopped)), "in round {round}");
+            assert_eq!(outcome, Ok(Err(NotDone::GivenUp)), "in round {round}");
         }
     }
 }

@@ -82,14 +82,17 @@ impl Refusal {
         Self::new(503, "Orthanc is stopping", "ask again when it runs")
     }
 
-    fn not_done(why: NotDone) -> Self {
+    fn not_done(why: NotDone, status: &Status) -> Self {
         match why {
             NotDone::Busy => {
                 let message = format!("{MOST_WAIT} requests for a token or a check are waiting already");
                 let remedy = format!("ask again in {RETRY_AFTER} s");
                 Self { retry_after: Some(RETRY_AFTER), ..Self::new(503, message, remedy) }
             }
-            NotDone::Stopped => Self::stopping(),
+            NotDone::GivenUp => phase(status).err().unwrap_or_else(|| {
+                let remedy = "Orthanc's log says where: please report it";
+                Self::new(500, "a defect in this plugin has ended the request", remedy)
+            }),
         }
     }
 
@@ -131,7 +134,7 @@ fn refresh(status: &Status, name: &str) -> Result<Value, Refusal> {
     match live.jobs.ask(|done| Job::Refresh(account, done)) {
         Ok(Ok(())) => Ok(status.account_json(named, &phase(status)?)),
         Ok(Err(failure)) => Err(Refusal::new(502, failure.cause, failure.remedy)),
-        Err(why) => Err(Refusal::not_done(why)),
+        Err(why) => Err(Refusal::not_done(why, status)),
     }
 }
 
@@ -140,7 +143,9 @@ fn check(status: &Status, name: &str, body: &[u8]) -> Result<Value, Refusal> {
     let writing = writing(body)?;
     let named = find(status, name)?;
     let (live, account) = usable(status, named)?;
-    live.jobs.ask(|done| Job::Check(Arc::clone(&account), writing, done)).map_err(Refusal::not_done)?;
+    live.jobs
+        .ask(|done| Job::Check(Arc::clone(&account), writing, done))
+        .map_err(|why| Refusal::not_done(why, status))?;
     Ok(account.checks.json())
 }
 
@@ -209,5 +214,51 @@ fn usable(status: &Status, named: &Named) -> Result<(Arc<Live>, Arc<LiveAccount>
         )),
         Phase::Starting => Err(Refusal::new(503, "Orthanc is starting", "ask again in some seconds")),
         Phase::Stopped => Err(Refusal::stopping()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use google_credentials::{Outside, token_channel};
+
+    use super::*;
+    use crate::{
+        gateway::Transport,
+        status::{History, jobs},
+    };
+
+    /// What a check is answered with when it is given up.
+    fn given_up(phase_now: impl FnOnce(Arc<Live>) -> Phase) -> Refusal {
+        let document = r#"{"GoogleCloudPlatform": {"Accounts": {"a": {
+            "Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s", "AccessToken": "none"
+        }}}}"#;
+        let (configuration, findings) = orthanc_gcp_configuration::read(document);
+        let now = std::time::UNIX_EPOCH;
+        let status = Status::new(&configuration, &findings, now);
+        let account = configuration.accounts.into_iter().next().unwrap();
+        let account = LiveAccount::new(account, Transport::Direct, token_channel(now).1, now);
+        let (jobs, mut asked) = jobs();
+        let live = Arc::new(Live {
+            world: Arc::new(Outside::new(configuration.http)),
+            accounts: vec![Arc::new(account)],
+            gateway: None,
+            history: Arc::<History>::default(),
+            jobs,
+        });
+        status.enter(Phase::Running(Arc::clone(&live)));
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| check(&status, "a", b""));
+            let job = asked.next();
+            status.enter(phase_now(live));
+            drop(job);
+            asking.join().unwrap().err().unwrap()
+        })
+    }
+
+    #[test]
+    fn what_is_given_up_while_orthanc_runs_is_a_defect() {
+        let refusal = given_up(Phase::Running);
+        assert_eq!((refusal.status, &refusal.json()["status"]), (500, &json!(500)));
+        assert_eq!(given_up(|_| Phase::Stopped).status, 503);
     }
 }
