@@ -88,10 +88,86 @@ fn expressions() -> Vec<String> {
     for variable in dashboard["templating"]["list"].as_array().unwrap() {
         all.extend(variable["definition"].as_str().map(str::to_owned));
     }
-    let rules = ALERTS.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
-    all.extend(rules.map(str::to_owned));
+    all.extend(alerts().into_values().map(str::to_owned));
     assert!(all.len() > 15, "{all:#?}");
     all
+}
+
+/// The expression of each alert rule, by name.
+fn alerts() -> BTreeMap<&'static str, &'static str> {
+    let of = |key: &str| -> Vec<&str> {
+        ALERTS.lines().filter_map(|line| line.trim().strip_prefix(key)).collect()
+    };
+    let (names, rules) = (of("- alert: "), of("expr: "));
+    assert_eq!((names.len(), rules.len()), (5, 5), "{names:#?} {rules:#?}");
+    names.into_iter().zip(rules).collect()
+}
+
+/// What an alert rule fires for: the labels of what fulfils its comparison. An increase is taken since the start, where
+/// counters are 0.
+fn fires_for(alert: &str, metrics: &[(String, Labels, f64)]) -> Vec<Labels> {
+    let expression = alerts()[alert];
+    let [(name, wanted)] = &selectors(expression)[..] else { panic!("{expression} is not understood") };
+    let series: Vec<_> = metrics
+        .iter()
+        .filter(|(found, labels, _)| {
+            found == name && wanted.iter().all(|(label, value)| labels.get(label) == Some(value))
+        })
+        .collect();
+    if expression.starts_with("absent(") {
+        return if series.is_empty() { vec![wanted.clone()] } else { Vec::new() };
+    }
+    let [.., operator, limit] = expression.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{expression} is not understood")
+    };
+    let limit: f64 = limit.parse().unwrap();
+    let is_met = |value: f64| match operator {
+        "<" => value < limit,
+        ">" => value > limit,
+        "==" => value.total_cmp(&limit).is_eq(),
+        _ => panic!("{operator} is not understood"),
+    };
+    series.into_iter().filter(|(.., value)| is_met(*value)).map(|(_, labels, _)| labels.clone()).collect()
+}
+
+#[test]
+fn alerts_fire_for_whom_they_are_meant() {
+    let described = start_troubled();
+    let mut metrics = scrape(&described.stage.orthanc);
+    described.stage.stop();
+    let accounts = |alert: &str, metrics: &[_]| -> Vec<String> {
+        fires_for(alert, metrics).into_iter().map(|mut labels| labels.remove("account").unwrap()).collect()
+    };
+    let mut failing = accounts("OrthancGcpAccountFailing", &metrics);
+    failing.sort();
+    assert_eq!(failing, ["incomplete", "no file", "open", "refused"]);
+    // There is nothing yet to be told of uploads, and somebody tells it.
+    for alert in ["OrthancGcpUploadFailures", "OrthancGcpTransferFailures", "OrthancGcpSilent"] {
+        assert_eq!(fires_for(alert, &metrics), [], "{alert}");
+    }
+    assert_eq!(fires_for("OrthancGcpSilent", &[]).len(), 1);
+
+    // A token that is not renewed: from some minutes before its end on, and when it is over, until there is another.
+    for (left, is_told) in [(3600.0, false), (225.0, false), (179.0, true), (0.0, true)] {
+        for (name, labels, value) in &mut metrics {
+            if name == "orthanc_gcp_token_time_to_expiry_seconds" && labels["account"] == "good" {
+                *value = left;
+            }
+        }
+        let expiring = accounts("OrthancGcpTokenExpiring", &metrics);
+        assert_eq!(expiring.contains(&"good".to_owned()), is_told, "{left} s: {expiring:?}");
+        assert!(expiring.contains(&"refused".to_owned()), "{expiring:?}");
+    }
+    let mut failed = 0;
+    for (name, labels, value) in &mut metrics {
+        let is_of_gateway = ["instances_total", "transfers_total"].iter().any(|end| name.ends_with(end));
+        if is_of_gateway && labels["outcome"] == "failed" {
+            (*value, failed) = (2.0, failed + 1);
+        }
+    }
+    assert_eq!(failed, 3, "instances, and transfers of both kinds");
+    assert_eq!(fires_for("OrthancGcpUploadFailures", &metrics).len(), 1);
+    assert_eq!(fires_for("OrthancGcpTransferFailures", &metrics).len(), 2);
 }
 
 #[test]
