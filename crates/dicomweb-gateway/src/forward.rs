@@ -46,17 +46,28 @@ pub(crate) async fn answer(
     if act == Act::Change {
         shared.remembered.changes(&store.name, target.path);
     }
-    match begin(shared, store, &ask).await {
+    let answer = begin(shared, store, &ask).await;
+    let is_gone = answer.as_ref().err().is_none_or(|refusal| refusal.status() == StatusCode::NOT_FOUND);
+    let gave_up =
+        ask.method == Method::DELETE && is_gone && shared.remembered.given_up(&store.name, target.path);
+    match answer {
         Ok(response) => {
             shared.troubles.mended(store, act);
             response
         }
+        // What never came there is deleted with that.
+        Err(_) if gave_up => done(),
         Err(refusal) => {
             let what = format!("{} {}", ask.method, without_query(&ask.path));
             shared.troubles.tell(store, act, &what, &refusal, shared.world.now());
             refusal.into_response()
         }
     }
+}
+
+/// As Google answers a deletion.
+fn done() -> Response<ResponseBody> {
+    Response::new(body::whole("{}"))
 }
 
 /// The beginning of a good answer. Until its first bytes are here, the request can be sent again.
@@ -70,7 +81,7 @@ async fn begin(shared: &Arc<Shared>, store: &Store, ask: &Ask) -> Result<Respons
                     && ask.method == Method::DELETE
                     && attempts.may_be_done() =>
             {
-                return Ok(Response::new(body::whole("{}")));
+                return Ok(done());
             }
             answer => answer?,
         };
@@ -139,8 +150,25 @@ pub(crate) fn passed_on(headers: &HeaderMap) -> HeaderMap {
     passed_on
 }
 
-/// With these begin the fields in which reverse proxies say who asks, and from where.
-const SAID_BY_PROXIES: [&str; 4] = ["x-forwarded-", "x-auth-request-", "x-remote-", "remote-"];
+/// With these begin the fields in which reverse proxies, and logins before them, say who asks, and from where: oauth2-proxy's,
+/// Authelia's, authentik's, ingress-nginx's, Cloudflare's, Azure's, Amazon's and Google's among them.
+const SAID_BY_PROXIES: [&str; 15] = [
+    "cf-",
+    "remote-",
+    "ssl-client-",
+    "true-client-",
+    "x-amzn-",
+    "x-auth",
+    "x-client-",
+    "x-forwarded-",
+    "x-goog-authenticated-",
+    "x-goog-iap-",
+    "x-ms-client-",
+    "x-ms-token-",
+    "x-original-",
+    "x-remote-",
+    "x-webauth-",
+];
 
 /// The same of a request that becomes others: without those that speak of its body, or of the one that answers it.
 pub(crate) fn passed_on_of_transfer(headers: &HeaderMap) -> HeaderMap {

@@ -1,9 +1,6 @@
 //! What holds for a whole gateway, each default with its reason.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use google_credentials::{HttpSettings, HttpVersion};
 
@@ -56,10 +53,10 @@ impl Settings {
     }
 }
 
-/// Where large temporary files belong: what the environment chooses, or else /var/tmp. /tmp is memory on many machines
-/// (Debian since version 13) and is emptied at every start (Filesystem Hierarchy Standard, section 5.15).
+/// Where large temporary files belong: where `TMPDIR` says, or else /var/tmp. /tmp is memory on many machines (Debian since
+/// version 13) and is emptied at every start (Filesystem Hierarchy Standard, section 5.15).
 fn large_files() -> PathBuf {
     let (chosen, persistent) = (std::env::temp_dir(), PathBuf::from("/var/tmp"));
-    let is_default = chosen == Path::new("/tmp");
-    if is_default && tempfile::tempfile_in(&persistent).is_ok() { persistent } else { chosen }
+    let is_chosen = std::env::var_os("TMPDIR").is_some_and(|folder| !folder.is_empty());
+    if !is_chosen && tempfile::tempfile_in(&persistent).is_ok() { persistent } else { chosen }
 }

@@ -11,7 +11,7 @@ use google_credentials::Failure;
 
 use crate::{refusal::Refusal, store::Store};
 
-/// How many different ones are told before they only go to the level below: a log is read by people.
+/// How many different ones of an act with a store are told before they only go to the level below: a log is read by people.
 const MOST: usize = 50;
 /// What comes and goes is told anew after so long.
 const ANEW: Duration = Duration::from_secs(600);
@@ -21,6 +21,8 @@ const ANEW: Duration = Duration::from_secs(600);
 pub(crate) enum Act {
     /// STOW-RS.
     Upload,
+    /// The same, of single instances: that others are stored does not mend it.
+    Instance,
     /// WADO-RS of a study or series.
     Retrieval,
     /// Searches, and everything else that reads.
@@ -34,7 +36,7 @@ pub(crate) enum Act {
 impl fmt::Display for Act {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::Upload => "uploads",
+            Self::Upload | Self::Instance => "uploads",
             Self::Retrieval => "retrievals",
             Self::Reading => "searches and single retrievals",
             Self::Change => "deletions and changes",
@@ -73,7 +75,7 @@ impl Troubles {
     /// Some instances of an upload to `store` failed; `what` says how many.
     pub(crate) fn tell_in_part(&self, store: &Store, what: &str, failure: &Failure, now: SystemTime) {
         let title = store.title();
-        if self.is_news(&store.name, Act::Upload, &failure.to_string(), now) {
+        if self.is_news(&store.name, Act::Instance, &failure.to_string(), now) {
             tracing::error!("{title}: {what} could not be stored: {failure}");
         } else {
             tracing::info!("{title}: {what} could not be stored, as others before: {failure}");
@@ -100,10 +102,11 @@ impl Troubles {
             }
             return is_news;
         }
-        if all.len() >= MOST {
-            all.retain(|_, told| told.stands);
+        let is_such = |(name, of, _): &Key| name == account && *of == act;
+        if all.keys().filter(|key| is_such(key)).count() >= MOST {
+            all.retain(|key, told| !is_such(key) || told.stands);
         }
-        let has_room = all.len() < MOST;
+        let has_room = all.keys().filter(|key| is_such(key)).count() < MOST;
         if has_room {
             all.insert(key, Told { at: now, stands: true });
         }
@@ -122,6 +125,9 @@ impl Troubles {
         for ((name, of, _), told) in &mut *self.locked() {
             if name == account && *of == act {
                 is_mended |= std::mem::take(&mut told.stands);
+            } else if name == account && (*of, act) == (Act::Instance, Act::Upload) {
+                // It may be told anew. The store still lacks these instances, so that it is no news that others are stored.
+                told.stands = false;
             }
         }
         is_mended
@@ -147,7 +153,8 @@ mod tests {
         assert!(!troubles.is_news("", Act::Entry, "no secret", at(9999)));
         assert!(troubles.is_news("hospital", Act::Upload, "no secret", at(0)));
         let is_told = |number: &u32| troubles.is_news("", Act::Entry, &number.to_string(), at(0));
-        assert_eq!((0..1000).filter(is_told).count(), MOST - 2);
+        assert_eq!((0..1000).filter(is_told).count(), MOST - 1);
+        assert!(troubles.is_news("hospital", Act::Upload, "no role", at(0)));
     }
 
     #[test]
@@ -161,5 +168,8 @@ mod tests {
         }
         assert!(fails(Act::Reading, ANEW.as_secs()) && !fails(Act::Upload, ANEW.as_secs()));
         assert!(troubles.is_mended("hospital", Act::Upload) && !troubles.is_mended("other", Act::Reading));
+        // That others are stored is no news of an instance that was not.
+        assert!(fails(Act::Instance, 0) && !troubles.is_mended("hospital", Act::Upload));
+        assert!(!fails(Act::Instance, 1) && fails(Act::Instance, ANEW.as_secs()));
     }
 }

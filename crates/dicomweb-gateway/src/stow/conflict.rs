@@ -342,16 +342,19 @@ fn create(way: Way<'_>) -> io::Result<Old> {
     let made = tempfile::Builder::new().prefix("being-replaced-").suffix(".dcm").tempfile_in(folder)?;
     // A drop of the file's guard at the process' end would be the loss that it is there to prevent.
     let (file, path) = made.keep().map_err(|error| error.error)?;
-    // Its name shall survive a power failure as well.
-    File::open(folder)?.sync_all()?;
-    Ok(Old {
+    let old = Old {
         title: way.store.title(),
         file: Arc::new(file),
         path,
         length: 0,
         digest: Digest::default(),
         is_the_only_one: false.into(),
-    })
+    };
+    // Its name shall survive a power failure as well, where the folder can be opened and its file system can do that.
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        tracing::info!("{}: a power failure might lose {}: {error}", old.title, old.path.display());
+    }
+    Ok(old)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]

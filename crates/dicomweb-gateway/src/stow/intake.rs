@@ -111,7 +111,11 @@ impl Intake {
             }
             match self.cutter.next()? {
                 Some(Event::Part(headers)) => self.begin(&headers)?,
-                Some(Event::Data(bytes)) => self.unplaced = Some(bytes),
+                Some(Event::Data(bytes)) => {
+                    // At once: whatever ends the reading, what has arrived is known.
+                    self.look_at(&bytes);
+                    self.unplaced = Some(bytes);
+                }
                 Some(Event::EndOfPart) => {
                     if let Some(arrival) = self.end().await {
                         return Ok(arrival);
@@ -231,7 +235,7 @@ impl Intake {
     /// Gives bytes of the present part their place.
     async fn place(&mut self, bytes: Bytes) -> Option<Arrival> {
         let part = self.part.as_ref()?;
-        let length = part.announced.max(part.length + bytes.len() as u64);
+        let length = part.announced.max(part.length);
         if length > self.shared.settings.spool_over as u64 {
             self.spill().await;
         }
@@ -246,7 +250,6 @@ impl Intake {
             }
             Place::Spool(writer) => {
                 writer.write(&bytes).await;
-                self.look_at(&bytes);
                 self.beginning()
             }
             Place::Nowhere => None,
@@ -255,7 +258,6 @@ impl Intake {
 
     /// Copies bytes into memory, of which there is a share for them.
     fn copy(&mut self, bytes: &[u8]) {
-        self.look_at(bytes);
         let mut left = bytes;
         while !left.is_empty() {
             if self.block.capacity() == self.block.len() {

@@ -166,6 +166,30 @@ impl Remembered {
         study.map(|study| study.instances.values().cloned().collect()).unwrap_or_default()
     }
 
+    /// The instance at this path was deleted: nobody misses it any longer. Whether somebody did.
+    ///
+    /// A deletion of its series or study is no such word: of that, a job that is resubmitted would send a part.
+    pub(crate) fn given_up(&self, account: &str, path: &str) -> bool {
+        let ["studies", study, "series", series, "instances", instance] =
+            path.split('/').collect::<Vec<_>>()[..]
+        else {
+            return false;
+        };
+        let mut missing = locked(&self.missing);
+        let mut was_missing = false;
+        for known in
+            missing.iter_mut().filter(|known| known.account == account && known.uid.as_str() == study)
+        {
+            known.instances.retain(|uid, missing| {
+                let is_it = uid.as_str() == instance && missing.name.series.as_str() == series;
+                was_missing |= is_it;
+                !is_it
+            });
+        }
+        missing.retain(|study| !study.instances.is_empty());
+        was_missing
+    }
+
     /// These instances are in the store.
     pub(crate) fn found<'a>(&self, account: &str, names: impl IntoIterator<Item = &'a Name>) {
         let mut missing = locked(&self.missing);

@@ -50,6 +50,11 @@ fn who_asks_and_from_where_is_not_told() {
         "From",
         "Forwarded",
         "Via",
+        "X-Auth-Request-Email",
+        "X-Goog-IAP-JWT-Assertion",
+        "Cf-Access-Jwt-Assertion",
+        "SSL-Client-Subject-DN",
+        "X-Original-Forwarded-For",
     ];
     let mut request = stage.request(Method::GET, "studies").header("X-HTTP-Method-Override", "DELETE");
     for field in fields {

@@ -219,3 +219,41 @@ fn while_the_store_cannot_be_asked_they_count_as_missing() {
     let (status, answer) = upload(&stage, rest);
     assert_eq!((status, failed(&answer).len()), (409, 3));
 }
+
+#[test]
+fn what_had_no_place_in_memory_yet_is_missing_as_well() {
+    // Sizes at which memory ends in the beginning of an instance, in its middle and in its end.
+    for memory in (0..6).map(|step| 400_000 + step * 37_000) {
+        let stage = staged(OnConflict::Fail, |settings| settings.memory = memory);
+        stage.emulator.faults().add(Fault::hang(Route::Stow).until_cleared());
+        let study = ct(1, 60, 20_000);
+        let (beginning, rest) = (&files(&study)[..40], &files(&study)[40..]);
+        let body = multipart(beginning);
+        let stream = begun(&stage, &body[..body.len() - 2 - BOUNDARY.len() - 4]);
+        until("memory is full", || stage.gateway.memory_in_use() + 40_000 > memory);
+        drop(stream);
+        assert_nothing_left(&stage);
+        stage.emulator.faults().clear();
+        let (status, answer) = upload(&stage, rest);
+        assert_eq!((status, failed(&answer).len()), (409, 40), "{memory}");
+    }
+}
+
+#[test]
+fn what_shall_never_be_there_is_forgotten_when_it_is_deleted() {
+    let stage = stage();
+    let study = ct(1, 5, 20_000);
+    failed_at_the_last(&stage, &study, &files(&study));
+    let series = format!("studies/{}/series/{}", study.uid, study.instances[4].series_uid);
+    let instance = format!("{series}/instances/{}", study.instances[4].uid);
+    let delete = |path: &str| {
+        block_on(async { stage.request(Method::DELETE, path).send().await.unwrap().status().as_u16() })
+    };
+    // Only who names it has given it up: a job that is resubmitted would send a part of what is deleted here.
+    assert_eq!(delete(&series), 200);
+    let others = &files(&study)[..4];
+    assert_eq!(upload(&stage, others).0, 409);
+    assert_eq!(delete(&instance), 200);
+    assert_eq!(upload(&stage, others).0, 200);
+    assert_eq!(delete(&instance), 404);
+}

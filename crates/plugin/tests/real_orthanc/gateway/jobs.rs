@@ -113,8 +113,11 @@ fn a_job_that_is_paused_and_resumed() {
 fn a_job_that_failed_and_is_resubmitted() {
     let middle = Middle::new(12);
     middle.mend();
+    let faults = middle.stage.scene.emulator.faults();
+    // Google refuses when the gateway has read more than is stored already: what goes out at first comes back.
+    faults.add(Fault::answer(Route::Stow, 503, "{}").times(8));
     let refusal = r#"{"error":{"code":403,"message":"no healthcare.dicomStores.dicomWebWrite for you"}}"#;
-    middle.stage.scene.emulator.faults().add(Fault::answer(Route::Stow, 403, refusal).until_cleared());
+    faults.add(Fault::answer(Route::Stow, 403, refusal).until_cleared());
     let job = stow(&middle.stage, &middle.resources);
     job.fails();
     assert!(!middle.is_complete());
