@@ -36,6 +36,8 @@ pub(super) async fn fetch_all(retrieval: Retrieval) {
     let Retrieval { shared, store, transfer, output, .. } = retrieval;
     match outcome {
         Ok(()) => {
+            // Streams may have brought what the search did not know.
+            transfer.has_instances(listed as u64);
             let report = transfer.report();
             shared.troubles.mended(&store, Act::Retrieval);
             let title = store.title();

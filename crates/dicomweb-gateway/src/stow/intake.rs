@@ -1,12 +1,13 @@
 //! Reading an upload: its body is cut into instances as it arrives.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use ring::digest::{Context, SHA256};
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
     instance::{Digest, Held, Kept, Name},
@@ -25,6 +26,8 @@ use crate::{
 /// own, of which a short one would keep a long buffer: so they are copied, which takes a twentieth of the time that hashing
 /// them does.
 const BLOCK: usize = 256 << 10;
+/// A client that could send and has not for so long waits for its answer. A slow disk reads an instance in that time.
+const A_MOMENT: Duration = Duration::from_secs(5);
 
 /// Reads an upload.
 pub(super) struct Intake {
@@ -68,6 +71,8 @@ pub(super) enum Arrival {
     Beginning(Held),
     /// The instance that was begun is whole: its number, length and digest.
     Whole(usize, u64, Digest),
+    /// Nothing more: the reading was stopped.
+    Stopped,
     /// There is no memory for more. Then [`room`](Intake::room) or [`spill`](Intake::spill) makes some.
     Full,
     /// The end.
@@ -101,8 +106,17 @@ impl Intake {
         }
     }
 
-    /// Reads on.
-    pub(super) async fn next(&mut self) -> Result<Arrival, Broken> {
+    /// Reads on, until it is stopped.
+    pub(super) async fn next_unless(&mut self, stopped: &Notify) -> Result<Arrival, Broken> {
+        tokio::select! {
+            biased;
+            () = stopped.notified() => Ok(Arrival::Stopped),
+            arrival = self.next() => arrival,
+        }
+    }
+
+    /// Reads on. Dropped in the middle, what has arrived can still be named.
+    async fn next(&mut self) -> Result<Arrival, Broken> {
         loop {
             if let Some(bytes) = self.unplaced.take()
                 && let Some(arrival) = self.place(bytes).await
@@ -157,33 +171,35 @@ impl Intake {
         }
     }
 
-    /// Reads what the client still sends, and drops it, so that it comes to reading its answer.
+    /// Reads what the client still sends, until everything is here or nothing comes for a moment.
     ///
     /// Of the instances only their names are kept: the client may believe that it has sent them, as the DICOMweb plugin does.
-    pub(super) async fn drain(mut self) {
+    pub(super) async fn hear_names(&mut self) {
         self.unplaced = None;
-        if let Some(part) = &mut self.part {
-            part.place = Place::Nowhere;
-        }
         loop {
+            if let Some(part) = &mut self.part {
+                part.place = Place::Nowhere;
+            }
             match self.cutter.next() {
                 Ok(Some(Event::Part(headers))) => {
                     if self.begin(&headers).is_err() {
                         return;
                     }
-                    if let Some(part) = &mut self.part {
-                        part.place = Place::Nowhere;
-                    }
                 }
                 Ok(Some(Event::Data(bytes))) => self.look_at(&bytes),
                 Ok(Some(Event::EndOfPart)) => self.not_stored(),
-                Ok(Some(Event::End)) | Err(_) => break,
-                Ok(None) => match self.frame().await {
-                    Ok(Some(bytes)) => self.cutter.feed(bytes),
-                    _ => break,
+                Ok(Some(Event::End)) | Err(_) => return,
+                Ok(None) => match timeout(A_MOMENT, self.frame()).await {
+                    Ok(Ok(Some(bytes))) => self.cutter.feed(bytes),
+                    _ => return,
                 },
             }
         }
+    }
+
+    /// Reads what the client still sends, and drops it, so that it comes to reading its answer.
+    pub(super) async fn drain(mut self) {
+        self.not_stored();
         while let Ok(Some(_)) = self.frame().await {}
     }
 
@@ -202,7 +218,7 @@ impl Intake {
     /// The next bytes of the body; none for other frames.
     async fn frame(&mut self) -> Result<Option<Bytes>, Broken> {
         let limit = self.shared.settings.inactivity;
-        match tokio::time::timeout(limit, self.body.frame()).await {
+        match timeout(limit, self.body.frame()).await {
             Err(_) => Err(Broken::Silent(limit.as_secs())),
             Ok(None) => Ok(None),
             Ok(Some(Err(error))) => Err(Broken::Gone(error)),

@@ -2,13 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    convert::Infallible,
     pin::Pin,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::StatusCode;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::timeout,
+};
 
 use super::{
     gather::Gatherer,
@@ -27,6 +32,8 @@ use crate::{
 const READ_AHEAD: usize = 2;
 /// Instances that are wholly on disk and not yet at the store: more connections would not be faster, and disk is scarce.
 const SPOOLED: usize = 4;
+/// A client that is refused is listened to for so long before it is told: ten gigabytes of the DICOMweb plugin's.
+const LISTEN: Duration = Duration::from_secs(60);
 /// A client that is answered before it has sent everything is listened to for so long, so that it comes to reading.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -81,6 +88,7 @@ impl<'a> Upload<'a> {
         let mut gatherer = Gatherer::default();
         let mut sending = FuturesUnordered::new();
         let (mut idle, mut reading) = (Some(intake), None::<Reading>);
+        let stop = Arc::new(Notify::new());
         let (mut is_full, mut is_read) = (false, false);
         let end = loop {
             if is_full || is_read {
@@ -111,10 +119,7 @@ impl<'a> Upload<'a> {
                 if is_full || is_read || gatherer.ready() >= READ_AHEAD || self.spooled.len() >= SPOOLED {
                     idle = Some(intake);
                 } else {
-                    reading = Some(Box::pin(async move {
-                        let arrival = intake.next().await;
-                        (intake, arrival)
-                    }));
+                    reading = Some(read_on(intake, Arc::clone(&stop)));
                 }
             }
             tokio::select! {
@@ -150,6 +155,7 @@ impl<'a> Upload<'a> {
                             self.records.whole(index, length, digest);
                         }
                         Ok(Arrival::Full) => is_full = true,
+                        Ok(Arrival::Stopped) => {}
                         Ok(Arrival::End) => {
                             is_read = true;
                             self.transfer.has_instances(self.records.len() as u64);
@@ -173,7 +179,9 @@ impl<'a> Upload<'a> {
         };
         drop(sending);
         drop(gatherer);
-        listen_on(idle, reading, &end).await;
+        stop.notify_one();
+        let left = if let Some(reading) = reading { Some(reading.await.0) } else { idle };
+        listen_on(left, &end).await;
         end
     }
 
@@ -245,6 +253,13 @@ impl<'a> Upload<'a> {
     }
 }
 
+fn read_on(mut intake: Intake, stop: Arc<Notify>) -> Reading {
+    Box::pin(async move {
+        let arrival = intake.next_unless(&stop).await;
+        (intake, arrival)
+    })
+}
+
 /// What an intake that is reading has read; never, if none is.
 async fn read(reading: &mut Option<Reading>) -> (Intake, Result<Arrival, Broken>) {
     match reading {
@@ -269,29 +284,23 @@ async fn gone(client: &mut Option<ClientGone>) {
     }
 }
 
-/// Listens for a moment to a client that is answered already, or has gone: which instances it believes to have sent.
-async fn listen_on(idle: Option<Intake>, reading: Option<Reading>, end: &End) {
+/// Listens on to a client that is not waited for any longer, or has gone: which instances it believes to have sent.
+///
+/// An answer that comes in the middle lets curl drop what it has already taken from the DICOMweb plugin, which then counts as
+/// sent. So a refusal is told when the client has sent everything, or stops for a moment.
+async fn listen_on(intake: Option<Intake>, end: &End) {
+    let Some(mut intake) = intake else { return };
+    let (all_heard, heard) = oneshot::channel::<Infallible>();
     // A task of its own: it outlives the answer, and the connection too.
-    let draining = tokio::spawn(tokio::time::timeout(DRAIN, drained(idle, reading)));
-    if matches!(end, End::Gone) {
-        // Nobody waits for an answer. Whoever finds the upload ended finds written down what is missing.
-        drop(draining.await);
+    tokio::spawn(async move {
+        drop(timeout(LISTEN, intake.hear_names()).await);
+        drop(all_heard);
+        drop(timeout(DRAIN, intake.drain()).await);
+    });
+    if !matches!(end, End::Known) {
+        // Whoever finds the upload ended finds written down what is missing.
+        drop(heard.await);
     }
-}
-
-async fn drained(idle: Option<Intake>, reading: Option<Reading>) {
-    let intake = match (idle, reading) {
-        (Some(intake), _) => intake,
-        (None, Some(reading)) => {
-            let (intake, arrival) = reading.await;
-            if let Ok(Arrival::Instance(held) | Arrival::Beginning(held)) = arrival {
-                intake.goes_no_further(held.name);
-            }
-            intake
-        }
-        (None, None) => return,
-    };
-    intake.drain().await;
 }
 
 fn refusal_of(broken: &Broken) -> Refusal {

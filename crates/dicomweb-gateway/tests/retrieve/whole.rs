@@ -145,7 +145,7 @@ fn a_search_that_lags_behind_loses_nothing() {
     faults.add(Fault::answer(Route::Qido, 204, "").on_path("/instances").until_cleared());
     scene.stage.emulator.clear_requests();
     scene.assert_whole(&scene.retrieve());
-    assert_eq!(scene.ended().instances_total, Some(8));
+    assert_eq!(scene.ended().instances_total, Some(12));
     assert_eq!(scene.series_requests(), 4);
 }
 

@@ -1,5 +1,7 @@
 //! Uploads that are begun again.
 
+use std::io::{Read as _, Write as _};
+
 use dicomweb_gateway::Stage as Ended;
 use google_emulator::{Fault, Route};
 
@@ -164,6 +166,34 @@ fn the_rest_of_a_study_is_no_success_while_its_beginning_is_missing() {
     assert_eq!((status, stored(&answer)), (200, all_uids(&study)));
     assert_eq!(last(&stage).instances_present, 4);
     assert_eq!(upload(&stage, rest).0, 200);
+}
+
+#[test]
+fn a_refusal_is_told_when_the_client_has_sent_everything() {
+    let stage = stage();
+    let study = ct(1, 30, 1 << 20);
+    stage.emulator.faults().add(Fault::answer(Route::Stow, 403, "{}").until_cleared());
+    let all = multipart(&files(&study)[..20]);
+    let (beginning, rest) = all.split_at(all.len() / 2);
+    let mut stream = begun(&stage, beginning);
+    until("it is refused", || !seen(&stage, Route::Stow).is_empty());
+    // curl drops what it holds as soon as it is refused, and the DICOMweb plugin takes that for sent.
+    for some in rest.chunks(1 << 20) {
+        stream.set_nonblocking(true).unwrap();
+        assert!(stream.peek(&mut [0]).is_err(), "it is answered before it has sent everything");
+        stream.set_nonblocking(false).unwrap();
+        write!(stream, "{:x}\r\n", some.len()).unwrap();
+        stream.write_all(some).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    stage.emulator.faults().clear();
+    let (status, answer) = upload(&stage, &files(&study)[20..]);
+    assert_eq!((status, failed(&answer).len()), (409, 20));
 }
 
 #[test]
