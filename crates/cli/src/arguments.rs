@@ -121,9 +121,10 @@ pub(crate) struct GatewayOptions {
 }
 
 impl GatewayOptions {
-    /// What is worth a line.
-    pub(crate) fn level(&self) -> tracing::Level {
-        if self.verbose { tracing::Level::DEBUG } else { tracing::Level::INFO }
+    /// What is worth a line, of this program and of what it is made of.
+    pub(crate) fn levels(&self) -> (tracing::Level, tracing::Level) {
+        let of_rooms = if self.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
+        (tracing::Level::INFO, of_rooms)
     }
 }
 

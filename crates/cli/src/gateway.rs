@@ -21,8 +21,10 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::Subsc
 
 use crate::{End, Error, arguments::GatewayOptions, check::line, reading, terminal::Colours};
 
-/// The crates whose lines are meant for people.
-const OURS: [&str; 3] = ["dicomweb_gateway", "google_credentials", "orthanc_gcp"];
+/// This program, as its lines are marked.
+const PROGRAM: &str = "orthanc_gcp";
+/// The crates whose lines are meant for people as well.
+const ROOMS: [&str; 2] = ["dicomweb_gateway", "google_credentials"];
 /// A secret that is shorter could be guessed by trying.
 const SHORTEST_SECRET: usize = 16;
 
@@ -30,7 +32,9 @@ const SHORTEST_SECRET: usize = 16;
 pub(crate) fn run(options: &GatewayOptions) -> Result<End, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     // Libraries below ours may say what must not be seen.
-    let ours = Targets::new().with_targets(OURS.map(|ours| (ours, options.level())));
+    let (of_program, of_rooms) = options.levels();
+    let ours =
+        Targets::new().with_target(PROGRAM, of_program).with_targets(ROOMS.map(|room| (room, of_rooms)));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     tracing_subscriber::registry().with(lines).with(ours).init();
     let environment = Outside::new(orthanc_gcp_configuration::Configuration::default().http);

@@ -160,7 +160,7 @@ impl<'a> Attempts<'a> {
                 tracing::info!("{}: Google refused its token; it gets another one", self.store.title());
                 if self.ask.content.is_repeatable() {
                     self.refused = Some(grant.token);
-                    self.count_retry();
+                    self.count_retry(&refusal.failure().cause);
                     continue;
                 }
                 // For whoever asks next: the first look at it is the wish, and nobody waits here.
@@ -239,7 +239,7 @@ impl<'a> Attempts<'a> {
                     pause.as_millis(),
                     refusal.failure().cause
                 );
-                self.count_retry();
+                self.count_retry(&refusal.failure().cause);
                 world.sleep(pause).await;
                 // By then the token may be another one.
                 self.refused = None;
@@ -248,10 +248,10 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn count_retry(&self) {
+    fn count_retry(&self, why: &str) {
         self.shared.transfers.totals.retried();
         if let Some(transfer) = self.transfer {
-            transfer.retried();
+            transfer.retried(why);
         }
     }
 

@@ -177,9 +177,9 @@ impl Retrieval {
     }
 
     /// What was asked for in one request will be asked for in others.
-    fn count_retry(&self) {
+    fn count_retry(&self, why: &str) {
         self.shared.transfers.totals.retried();
-        self.transfer.retried();
+        self.transfer.retried(why);
     }
 }
 

@@ -167,6 +167,12 @@ async fn if_permitted(shared: &Arc<Shared>, mut request: Request<Incoming>) -> R
         }
     };
     let Some(store) = permitted(shared, &target.account, request.headers()) else {
+        if shared.stores.iter().all(|store| store.secret.is_none()) {
+            let names: Vec<_> = shared.stores.iter().map(|store| format!("/{}/", store.name)).collect();
+            let cause = "there is no such account, or its configuration is wrong";
+            let remedy = format!("ask for a path below {}", names.join(", "));
+            return Refusal::own(StatusCode::NOT_FOUND, cause, &remedy).into_response();
+        }
         shared
             .troubles
             .turned_away("it does not have an account's secret; see which program of this machine sends it");

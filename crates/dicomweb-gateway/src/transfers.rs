@@ -16,6 +16,8 @@ use google_credentials::World;
 const REMEMBERED: usize = 100;
 /// How many failures of one transfer are kept in words.
 const FAILURES_IN_WORDS: usize = 20;
+/// How many instances that failed are named.
+const FAILED_INSTANCES: usize = 100;
 
 /// What a transfer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,8 +74,12 @@ pub struct Report {
     pub bytes_done: u64,
     /// Requests to Google that were sent again.
     pub retries: u64,
+    /// Why requests are sent again, as long as no instance has come through since.
+    pub held_up_by: Option<String>,
     /// The first failures, in Google's words, with the remedy.
     pub failures: Vec<String>,
+    /// SOP Instance UIDs of the first hundred instances that were read and are not in the store.
+    pub failed_instances: Vec<String>,
 }
 
 /// What a gateway has done since its start.
@@ -177,7 +183,9 @@ impl Transfers {
             bytes_total: None,
             bytes_done: 0,
             retries: 0,
+            held_up_by: None,
             failures: Vec::new(),
+            failed_instances: Vec::new(),
         };
         let entry = Arc::new(Entry { report: Mutex::new(report) });
         locked(&self.now).push(Arc::clone(&entry));
@@ -265,6 +273,7 @@ impl Transfer {
         self.change(|report| {
             report.instances_done += 1;
             report.bytes_done += bytes;
+            report.held_up_by = None;
         });
         let total = match locked(&self.entry.report).kind {
             Kind::Store => &self.all.totals.instances_stored,
@@ -295,9 +304,21 @@ impl Transfer {
         }
     }
 
-    /// A request of it was sent again.
-    pub(crate) fn retried(&self) {
-        self.change(|report| report.retries += 1);
+    /// The instance with this SOP Instance UID is not in the store.
+    pub(crate) fn lacks(&self, instance: &str) {
+        self.change(|report| {
+            if report.failed_instances.len() < FAILED_INSTANCES {
+                report.failed_instances.push(instance.to_owned());
+            }
+        });
+    }
+
+    /// A request of it is sent again; `why`, in words.
+    pub(crate) fn retried(&self, why: &str) {
+        self.change(|report| {
+            report.retries += 1;
+            report.held_up_by = Some(why.to_owned());
+        });
     }
 
     /// As it stands.
@@ -310,6 +331,7 @@ impl Transfer {
         self.change(|report| {
             report.stage = stage;
             report.ended = Some(now);
+            report.held_up_by = None;
         });
     }
 }
@@ -319,6 +341,7 @@ impl Drop for Transfer {
         let mut report = locked(&self.entry.report).clone();
         if report.stage == Stage::Running {
             report.stage = Stage::Cancelled;
+            report.held_up_by = None;
             report.ended = Some(self.all.world.now());
         }
         self.all.totals.ended(report.kind, report.stage);

@@ -72,13 +72,13 @@ impl Troubles {
         }
     }
 
-    /// Some instances of an upload to `store` failed; `what` says how many.
+    /// Some instances of an upload to `store` are not there; `what` says how many.
     pub(crate) fn tell_in_part(&self, store: &Store, what: &str, failure: &Failure, now: SystemTime) {
         let title = store.title();
         if self.is_news(&store.name, Act::Instance, &failure.to_string(), now) {
-            tracing::error!("{title}: {what} could not be stored: {failure}");
+            tracing::error!("{title}: {what}: {failure}");
         } else {
-            tracing::info!("{title}: {what} could not be stored, as others before: {failure}");
+            tracing::info!("{title}: {what}, as others before: {failure}");
         }
     }
 

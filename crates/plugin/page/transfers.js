@@ -81,14 +81,17 @@ function runningTransfer(first) {
   const bar = element("progress", { "aria-labelledby": id });
   const done = element("p", { class: "done" });
   const pace = element("p", { class: "quiet" });
+  const heldUp = element("p", { class: "quiet" });
   const failures = element("div");
-  const node = element("article", { class: "transfer", "aria-labelledby": id }, title, about, bar, done, pace, failures);
+  const node = element("article", { class: "transfer", "aria-labelledby": id }, title, about, bar, done, pace, heldUp, failures);
   const meter = speedometer();
   const update = (transfer) => {
     say(about, subject(transfer));
     progress(bar, transfer);
     say(done, doneInWords(transfer));
     say(pace, paceInWords(transfer, meter(transfer.BytesDone) ?? transfer.BytesPerSecond));
+    heldUp.hidden = !transfer.HeldUpBy;
+    say(heldUp, transfer.HeldUpBy ? `Held up: ${transfer.HeldUpBy}` : "");
     show(failures, failureList(transfer));
   };
   return { node, update };
@@ -139,9 +142,11 @@ function speedometer() {
   };
 }
 
-function failureList({ Failures: failures }) {
+function failureList({ Failures: failures, FailedSOPInstanceUIDList: instances }) {
   if (failures.length === 0) return null;
-  return element("ul", { class: "failures" }, ...failures.map((words) => element("li", {}, words)));
+  const items = failures.map((words) => element("li", {}, words));
+  if (instances.length > 0) items.push(element("li", { class: "uid" }, `${instances.length > 1 ? "instances" : "instance"} ${instances.join(", ")}`));
+  return element("ul", { class: "failures" }, ...items);
 }
 
 function endedList() {

@@ -47,6 +47,8 @@ fn a_secret_of_ones_own() {
 fn web_pages_ask_only_where_they_may() {
     let stage = Stage::new();
     let serving = Serving::start(&stage.configuration(), &["--allow-origin", "https://viewer.example"]);
+    let mistyped = serving.ask("GET", "/my-goggle/studies", "");
+    assert!(mistyped.starts_with("HTTP/1.1 404 ") && mistyped.contains("/my-google/"), "{mistyped}");
     let foreign = serving.ask("GET", "/my-google/studies", "Origin: https://evil.example\r\n");
     assert!(foreign.starts_with("HTTP/1.1 403 "), "{foreign}");
     assert!(!foreign.to_lowercase().contains("access-control-allow-origin"), "{foreign}");

@@ -41,7 +41,7 @@ pub(super) async fn series(retrieval: &Retrieval, series: &Uid) -> Result<(), Re
                 "{}: the stream of series {series} broke off; the rest of it is asked for one by one: {error}",
                 retrieval.store.title()
             );
-            retrieval.count_retry();
+            retrieval.count_retry(&error.to_string());
             Ok(())
         }
         Err(Broke::Nonsense(refusal)) => Err(*refusal),
@@ -149,7 +149,7 @@ async fn write(
             Ok(())
         }
         Err(Broke::Off(error)) if part.is_open() => {
-            retrieval.count_retry();
+            retrieval.count_retry(&error.to_string());
             let fetched = instance::fetch(retrieval, key, part).await;
             let bytes = fetched.map_err(|refusal| Broke::Nonsense(Box::new(refusal)))?;
             retrieval.wrote(key, bytes);

@@ -1,5 +1,7 @@
 //! The end of an upload: what is still missing, what is answered, and what is told.
 
+use std::collections::BTreeSet;
+
 use google_credentials::{Failure, FailureKind};
 use http::{HeaderValue, Response, StatusCode, header};
 
@@ -13,6 +15,7 @@ use super::{
 use crate::{
     accept::AnswerFormat,
     body::{self, ResponseBody},
+    dicom_identity::Uid,
     refusal::Refusal,
     transfers::Stage,
     trouble::Act,
@@ -61,18 +64,22 @@ impl Upload<'_> {
         }
         let mut items = self.records.items("");
         if self.records.is_all_stored() {
-            shared.troubles.mended(store, Act::Upload);
             items.extend(self.still_missing().await);
         } else {
             let words = words::without_values(&self.transfer.report().failures.join("; "));
             let remedy = "correct what is refused where it comes from, or send the study again if it was not the instances' fault";
             let (all, stored) = (self.records.len(), self.records.stored());
-            let what = format!("{} of {all} instances of an upload", all - stored);
+            let studies = in_words(&self.records.studies());
+            let what =
+                format!("{} of {all} instances of an upload{studies} could not be stored", all - stored);
             let failure = Failure::new(FailureKind::NeedsPerson, words, remedy);
             shared.troubles.tell_in_part(store, &what, &failure, shared.world.now());
         }
         self.log();
         self.records.is_settled = items.iter().all(|item| item.outcome.is_stored());
+        if self.records.is_settled {
+            shared.troubles.mended(store, Act::Upload);
+        }
         let stage = if self.records.is_settled { Stage::Succeeded } else { Stage::Failed };
         (self.merged(format, &items), Some(stage))
     }
@@ -102,16 +109,30 @@ impl Upload<'_> {
             }));
         }
         if !items.is_empty() {
-            let words = "instances that an earlier upload of the study has read are not in the store";
-            self.transfer.failed(items.len() as u64, words);
-            tracing::error!(
-                "{}: everything of this upload is stored, but {} {words}; send the study again as a whole, with a new job: one \
-                 that is resubmitted sends only what it had not read before",
-                store.title(),
-                items.len()
-            );
+            self.tell_missing(&items);
         }
         items
+    }
+
+    /// They were counted when they failed.
+    fn tell_missing(&self, items: &[answer::Item]) {
+        let Way { shared, store, .. } = self.way;
+        let names: Vec<_> = items.iter().filter_map(|item| item.name.as_deref()).collect();
+        for name in &names {
+            self.transfer.lacks(name.instance.as_str());
+        }
+        let studies = in_words(&names.iter().map(|name| name.study.clone()).collect());
+        let cause = format!("an earlier upload{studies} has read what is not in the store");
+        self.transfer.failed(0, &cause);
+        items
+            .iter()
+            .filter_map(|item| item.outcome.detail())
+            .for_each(|words| self.transfer.failed(0, words));
+        let remedy = "send the study again as a whole, with a new job: one that is resubmitted sends only what it had not read \
+                      before; an instance that shall never be there is forgotten when it is deleted there by its own name";
+        let what = format!("everything of an upload is stored, but {} instances are missing", items.len());
+        let failure = Failure::new(FailureKind::NeedsPerson, cause, remedy);
+        shared.troubles.tell_in_part(store, &what, &failure, shared.world.now());
     }
 
     fn merged(&self, format: AnswerFormat, items: &[answer::Item]) -> Response<ResponseBody> {
@@ -140,5 +161,15 @@ impl Upload<'_> {
             self.records.present,
             all - stored
         );
+    }
+}
+
+/// ` of study 1.2.3`; nothing where none is known, or too many to name.
+fn in_words(studies: &BTreeSet<Uid>) -> String {
+    let mut studies = studies.iter();
+    match (studies.next(), studies.len()) {
+        (None, _) => String::new(),
+        (Some(study), 0) => format!(" of study {study}"),
+        (Some(_), others) => format!(" of {} studies", others + 1),
     }
 }

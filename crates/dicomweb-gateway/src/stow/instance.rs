@@ -90,6 +90,14 @@ impl Outcome {
         matches!(self, Self::Stored { .. })
     }
 
+    /// Why it is not stored.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Failed { detail, .. } => Some(detail),
+            Self::Stored { .. } => None,
+        }
+    }
+
     /// "Processing failure" (PS3.18 table I.2-2), as Google says for everything.
     pub(crate) fn failed(detail: impl Into<String>) -> Self {
         Self::Failed { reason: PROCESSING_FAILURE, detail: detail.into() }

@@ -199,12 +199,11 @@ impl Intake {
 
     /// Reads what the client still sends, and drops it, so that it comes to reading its answer.
     pub(super) async fn drain(mut self) {
-        self.not_stored();
         while let Ok(Some(_)) = self.frame().await {}
     }
 
     /// The present instance goes no further.
-    fn not_stored(&mut self) {
+    pub(super) fn not_stored(&mut self) {
         if let Some(part) = self.part.take() {
             self.goes_no_further(Name::of(part.reader.identity()).map(Arc::new));
         }

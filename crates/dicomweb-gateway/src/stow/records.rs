@@ -74,6 +74,11 @@ impl Records {
         self.all.get(index).and_then(|record| record.whole).map_or(0, |(length, _)| length)
     }
 
+    /// Which instance it is, where it says so.
+    pub(super) fn name(&self, index: usize) -> Option<&Name> {
+        self.all.get(index)?.name.as_deref()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }

@@ -208,7 +208,12 @@ impl<'a> Upload<'a> {
         for (index, outcome) in sent.outcomes {
             match &outcome {
                 Outcome::Stored { .. } => self.transfer.done(self.records.length(index)),
-                Outcome::Failed { detail, .. } => self.transfer.failed(1, detail),
+                Outcome::Failed { detail, .. } => {
+                    self.transfer.failed(1, detail);
+                    if let Some(name) = self.records.name(index) {
+                        self.transfer.lacks(name.instance.as_str());
+                    }
+                }
             }
             self.records.became(index, outcome);
         }
@@ -294,6 +299,7 @@ async fn listen_on(intake: Option<Intake>, end: &End) {
     // A task of its own: it outlives the answer, and the connection too.
     tokio::spawn(async move {
         drop(timeout(LISTEN, intake.hear_names()).await);
+        intake.not_stored();
         drop(all_heard);
         drop(timeout(DRAIN, intake.drain()).await);
     });

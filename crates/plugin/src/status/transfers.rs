@@ -52,7 +52,9 @@ fn transfer(report: &Report, now: SystemTime) -> Value {
         "BytesDone": report.bytes_done,
         "BytesPerSecond": u64::try_from(bytes_per_second).unwrap_or(u64::MAX),
         "Retries": report.retries,
+        "HeldUpBy": report.held_up_by,
         "Failures": report.failures,
+        "FailedSOPInstanceUIDList": report.failed_instances,
     })
 }
 

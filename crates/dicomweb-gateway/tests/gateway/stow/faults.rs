@@ -152,12 +152,13 @@ fn a_far_store_that_starts_anew_in_the_middle_costs_no_instance() {
     });
     let another = Emulator::builder().start().unwrap();
     std::mem::replace(&mut stage.emulator, another).stop();
-    until("it is missed", || stage.gateway.counts().retries > 0);
+    until("it is missed", || last(&stage).held_up_by.is_some_and(|why| why.contains("no connection")));
     stage.emulator = start(port);
     let (status, answer) = uploading.join().unwrap();
     assert_eq!(status, 200, "{answer}");
     assert_holds(&stage, &files(&study));
     assert!(last(&stage).retries > 0);
+    assert_eq!(last(&stage).held_up_by, None);
 }
 
 #[test]

@@ -283,6 +283,11 @@ fn what_shall_never_be_there_is_forgotten_when_it_is_deleted() {
     assert_eq!(delete(&series), 200);
     let others = &files(&study)[..4];
     assert_eq!(upload(&stage, others).0, 409);
+    let report = last(&stage);
+    assert_eq!((report.stage, report.instances_done, report.instances_failed), (Ended::Failed, 4, 0));
+    assert_eq!(report.failed_instances, [study.instances[4].uid.as_str()]);
+    assert!(report.failures.iter().any(|words| words.contains("not today")), "{report:?}");
+    assert_eq!(stage.gateway.counts().instances_failed, 1, "it failed once");
     assert_eq!(delete(&instance), 200);
     assert_eq!(upload(&stage, others).0, 200);
     assert_eq!(delete(&instance), 404);

@@ -46,7 +46,11 @@ fn changed(google: &Value, ends: &str, has_new: bool) -> (Stage, Study) {
 #[test]
 fn a_different_instance_is_refused() {
     let (stage, _) = changed(&json!({}), "Failure", false);
-    let line = stage.wait_for(&["1 of 12 instances of an upload could not be stored", "already exists"]);
+    let line = stage.wait_for(&[
+        "1 of 12 instances of an upload of study ",
+        " could not be stored",
+        "already exists",
+    ]);
     assert!(line.starts_with('E'), "{line}");
     assert_eq!(last(&stage)["State"], "failed");
     stage.stop();

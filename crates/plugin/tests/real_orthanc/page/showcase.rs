@@ -50,6 +50,7 @@ fn everything_at_once() {
     browser.wait_for_text(&card("teaching"), "Misconfigured");
     browser.wait_for_text(".ended-failed", &failed.uid);
     browser.wait_for_text(".ended-failed .failures", REFUSED);
+    browser.wait_for_text(".ended-failed .failures", &failed.instances[1].uid);
     browser.wait_for_text(".ended-succeeded", &stored.uid);
     browser.wait_for_text("figcaption", "1 failed transfer");
     assert_eq!(browser.value("document.querySelectorAll('.canvas .failure').length"), 1);

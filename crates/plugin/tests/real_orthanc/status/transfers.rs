@@ -59,6 +59,7 @@ fn an_upload_that_fails_in_part_and_a_retrieval() {
     assert_eq!(upload["BytesTotal"], study.size());
     assert_eq!(upload["BytesDone"], study.size() - refused.bytes.len());
     assert!(upload["Failures"][0].as_str().unwrap().contains(why), "{upload:#}");
+    assert_eq!(upload["FailedSOPInstanceUIDList"], json!([refused.uid]));
     let minute = transfers["LastHour"].as_array().unwrap().last().unwrap();
     assert!(minute["Seconds"].as_f64() < Some(90.0), "{minute:#}");
     let hour = |field: &str| -> u64 {
