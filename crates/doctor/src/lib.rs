@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod credential;
+mod header_fields;
 mod instance;
 mod network;
 mod step;
@@ -14,6 +15,7 @@ mod store;
 use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, HttpSettings, World};
 use orthanc_gcp_configuration::Account;
 
+pub use header_fields::header_fields;
 use step::Report;
 pub use step::{Name, Outcome, Step};
 

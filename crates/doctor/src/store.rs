@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use google_credentials::{
-    DEFAULT_UNIVERSE_DOMAIN, Failure, FailureKind, Grant, HttpVersion, KeptAlive, Response, Secret, Sent,
-    TransportError, TransportErrorKind, remedy,
+    DEFAULT_UNIVERSE_DOMAIN, Failure, FailureKind, Field, Grant, HttpVersion, KeptAlive, Response, Secret,
+    Sent, TransportError, TransportErrorKind, remedy,
 };
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, header::HeaderValue};
 
 use crate::{
     Examination, Writing,
     credential::Token,
+    header_fields,
     instance::Instance,
     step::{Name, Report},
 };
@@ -99,6 +100,8 @@ struct Store<'a> {
     grant: Option<&'a Grant>,
     /// Its DICOMweb root, with its last slash.
     url: String,
+    /// What each request carries besides the token.
+    fields: Vec<(String, Field)>,
     kept: KeptAlive,
 }
 
@@ -109,6 +112,7 @@ impl<'a> Store<'a> {
             examination,
             grant,
             url: examination.account.url(universe),
+            fields: header_fields(examination.account, grant),
             kept: KeptAlive::new(examination.http.clone(), HttpVersion::One),
         }
     }
@@ -217,12 +221,17 @@ impl<'a> Store<'a> {
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let url = format!("{}{path}", self.url);
         let client = self.kept.client().map_err(|error| remedy::of_transport(&url, &error))?;
-        let mut request = client.request(method, url);
+        let mut request = client.request(method, &url);
         if let Some(grant) = self.grant {
             request = request.bearer_auth(grant.token.value.expose());
-            if let Some(project) = &grant.quota_project {
-                request = request.header("X-Goog-User-Project", project);
-            }
+        }
+        for (name, value) in &self.fields {
+            let mut field = HeaderValue::from_str(value.expose()).map_err(|_| {
+                let cause = format!("the value of the header {name} cannot be sent");
+                remedy::of_transport(&url, &TransportError { kind: TransportErrorKind::Address, cause })
+            })?;
+            field.set_sensitive(matches!(value, Field::Secret(_)));
+            request = request.header(name, field);
         }
         Ok(request)
     }
@@ -263,8 +272,22 @@ impl<'a> Store<'a> {
                 return Err(TransportError { kind: TransportErrorKind::Interrupted, cause });
             }
         }
+        Ok(Response { status: answer.status().as_u16(), headers, body, sent: self.secrets() })
+    }
+
+    /// What an answer may not repeat; of `Basic …` and the like also the part behind the space.
+    fn secrets(&self) -> Sent {
         let token = self.grant.map(|grant| Secret::new(grant.token.value.expose()));
-        Ok(Response { status: answer.status().as_u16(), headers, body, sent: Sent::new(token) })
+        let of_user = self.fields.iter().filter_map(|(_, value)| match value {
+            Field::Secret(secret) => Some(secret),
+            Field::Plain(_) => None,
+        });
+        // Whole before part: what holds another is struck out first.
+        let of_user = of_user.flat_map(|secret| {
+            let part = secret.expose().split_once(' ').map(|(_, credentials)| Secret::new(credentials));
+            std::iter::once(secret.clone()).chain(part)
+        });
+        Sent::new(token.into_iter().chain(of_user))
     }
 
     async fn timed<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<(T, Duration), E> {

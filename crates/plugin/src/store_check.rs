@@ -12,6 +12,7 @@ use google_credentials::{
     DEFAULT_UNIVERSE_DOMAIN, Failure, FailureKind, Grant, Kept, Method, Request, World, remedy,
 };
 use orthanc_gcp_configuration::Account;
+use orthanc_gcp_doctor::header_fields;
 use tokio::sync::watch;
 
 use crate::status::LiveAccount;
@@ -105,17 +106,15 @@ fn to_full_minute(now: SystemTime) -> Duration {
     Duration::from_secs(MINUTE).saturating_sub(Duration::new(since.as_secs() % MINUTE, since.subsec_nanos()))
 }
 
-/// One search, with the account's token where it has one.
+/// One search, with the account's token where it has one, and with what the DICOMweb plugin adds for the user.
 async fn ask(world: &dyn World, account: &Account, grant: Option<&Grant>) -> Result<(), Failure> {
     let universe_domain = grant.map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| &grant.universe_domain);
     let url = format!("{}{SEARCH}", account.url(universe_domain));
     let mut request = Request::new(Method::Get, &url).header("Accept", "application/dicom+json");
     if let Some(grant) = grant {
         request = request.secret_header("Authorization", format!("Bearer {}", grant.token.value.expose()));
-        if let Some(project) = &grant.quota_project {
-            request = request.header("X-Goog-User-Project", project);
-        }
     }
+    request.headers.extend(header_fields(account, grant));
     let sent_at = world.now();
     let response = world.send(&request).await.map_err(|error| remedy::of_transport(&url, &error))?;
     if matches!(response.status, 200 | 204) {

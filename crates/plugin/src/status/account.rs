@@ -115,12 +115,15 @@ impl LiveAccount {
         self.handle.health().borrow().clone()
     }
 
-    /// The DICOMweb plugin proves who asks by what the user has configured there, not by a token. Nobody else can tell how
-    /// the store takes that.
+    /// The DICOMweb plugin shows the store a client certificate, which nobody else has. So nobody else can tell how the store
+    /// takes the account.
     pub(crate) fn has_its_own_way_in(&self) -> bool {
-        let proofs = ["HttpHeaders", "Username", "CertificateFile", "Pkcs11"];
-        self.account.source.is_none()
-            && proofs.iter().any(|option| self.account.options.contains_key(*option))
+        let is_set = |option: &str| {
+            self.account.options.get(option).is_some_and(|value| !matches!(value, Value::Bool(false)))
+        };
+        // The gateway shows none.
+        let reaches_store = !matches!(self.transport, Transport::Gateway { .. });
+        reaches_store && (is_set("CertificateFile") || is_set("Pkcs11"))
     }
 
     /// What the DICOMweb plugin holds now.
@@ -156,7 +159,7 @@ impl LiveAccount {
 
     /// An examination has shown that the store cannot be used.
     pub(super) fn store_failed_examination(&self, failure: Failure, at: SystemTime) {
-        // It has asked without what the DICOMweb plugin adds.
+        // It has asked without the DICOMweb plugin's certificate.
         if !self.has_its_own_way_in() {
             self.store_failed(failure, at, Proof::Examination);
             self.examined_in_vain.notify_one();
@@ -318,4 +321,46 @@ impl LiveAccount {
 fn store_url(account: &Account, universe_domain: Option<&str>) -> String {
     let configured = account.source.as_ref().and_then(|source| source.universe_domain.as_deref());
     account.url(universe_domain.or(configured).unwrap_or(DEFAULT_UNIVERSE_DOMAIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use google_credentials::{Secret, token_channel};
+
+    use super::*;
+
+    /// An account with such a credential and such options of its server.
+    fn live(credential: (&str, &str), options: &Value, transport: Transport) -> LiveAccount {
+        let (key, value) = credential;
+        let document = json!({
+            "GoogleCloudPlatform": {"Accounts": {"a": {
+                "Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s", key: value,
+            }}},
+            "DicomWeb": {"Servers": {"a": options}},
+        });
+        let account = orthanc_gcp_configuration::read(&document.to_string()).0.accounts.remove(0);
+        let now = SystemTime::UNIX_EPOCH;
+        LiveAccount::new(account, transport, token_channel(now).1, now)
+    }
+
+    #[test]
+    fn only_a_certificate_that_reaches_the_store_is_a_way_in_of_its_own() {
+        let none = ("AccessToken", "none");
+        let key = ("ServiceAccountFile", "/key.json");
+        let gateway = || Transport::Gateway { url: String::new(), secret: Secret::new("s"), timeout: 1 };
+        let certificate = json!({"CertificateFile": "/client.pem"});
+        for (options, expected) in [
+            (json!({}), false),
+            (json!({"HttpHeaders": {"Authorization": "Basic eDp5"}, "Username": "u"}), false),
+            (json!({"Pkcs11": false}), false),
+            (json!({"Pkcs11": true}), true),
+            (certificate.clone(), true),
+        ] {
+            for credential in [none, key] {
+                let live = live(credential, &options, Transport::Direct);
+                assert_eq!(live.has_its_own_way_in(), expected, "{credential:?} {options}");
+            }
+        }
+        assert!(!live(key, &certificate, gateway()).has_its_own_way_in());
+    }
 }

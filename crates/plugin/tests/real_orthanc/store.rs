@@ -138,26 +138,74 @@ fn a_store_is_asked_for_an_account_without_a_credential_too() {
 }
 
 #[test]
-fn an_account_that_the_dicomweb_plugin_proves_itself_is_asked_for_by_nobody() {
+fn an_account_is_asked_for_with_the_header_fields_of_its_server() {
     let scene = Scene::new();
     let token = scene.emulator.mint_token("https://www.googleapis.com/auth/cloud-platform", HOUR).unwrap();
-    let header = json!({"Authorization": format!("Bearer {token}")});
+    let proof = format!("Bearer {token}");
+    let mut login: Value = serde_json::from_str(&scene.emulator.authorized_user_json()).unwrap();
+    login["quota_project_id"] = json!("of-the-login");
+    let file = scene.write("login.json", login.to_string());
+    scene.emulator.change_settings(|settings| settings.required_quota_project = Some("the-wards".into()));
     let orthanc = scene
         .orthanc(&json!({
-            "g": scene.account(&json!({"AccessToken": "none"})), "other": scene.service_account(),
+            "proved": scene.account(&json!({"AccessToken": "none"})),
+            "billed": scene.account(&json!({
+                "AuthorizedUserFile": file, "TokenUri": scene.emulator.token_url(),
+            })),
         }))
         .configuration(&json!({"DicomWeb": {"Servers": {
-            "g": {"Url": "http://127.0.0.1:1/", "HttpHeaders": header},
+            "proved": {"Url": "http://127.0.0.1:1/", "HttpHeaders": {"Authorization": proof}},
+            "billed": {"Url": "http://127.0.0.1:1/", "HttpHeaders": {
+                "x-goog-user-project": "the-wards", "X-Site": "ward 7 of the north wing",
+            }},
         }}}))
         .argument("--verbose-plugins");
     let stage = scene.start(orthanc);
-    stage.wait_for_line("Account \"other\": Google lets it use the DICOM store");
-    // The examination asks without that header, which says nothing of the account.
-    let check = stage.orthanc.post("/google-cloud-platform/accounts/g/check", "").unwrap().json().unwrap();
-    assert_eq!(check["State"], "failed", "{check:#}");
-    assert_eq!(stage.search("g").0, 200);
-    assert_eq!(account(&stage)["State"], "ok");
-    assert_eq!(told(&stage.stop()), [""; 0]);
+    for name in ["proved", "billed"] {
+        stage.wait_for_line(&format!("Account \"{name}\": Google lets it use the DICOM store"));
+        let check = format!("/google-cloud-platform/accounts/{name}/check");
+        let check = stage.orthanc.post(&check, "{\"Write\": true}").unwrap().json().unwrap();
+        assert_eq!(check["State"], "passed", "{check:#}");
+        assert_eq!(stage.search(name).0, 200);
+    }
+    // Each look, each step of a check, and the DICOMweb plugin itself.
+    let (mut of_proved, mut of_billed) = (0, 0);
+    for seen in stage.scene.emulator.requests() {
+        if !matches!(seen.route, Route::Qido | Route::Stow) {
+            continue;
+        }
+        let fields = (seen.header("x-goog-user-project"), seen.header("x-site"));
+        if seen.header("authorization") == Some(proof.as_str()) {
+            assert_eq!(fields, (None, None));
+            of_proved += 1;
+        } else {
+            assert_eq!(fields, (Some("the-wards"), Some("ward 7 of the north wing")));
+            of_billed += 1;
+        }
+    }
+    // The look, the check's search and upload, and the search of the DICOMweb plugin; more to measure with.
+    assert!(of_proved >= 4 && of_billed >= 4, "{of_proved} {of_billed}");
+    let log = stage.stop();
+    assert_eq!(told(&log), [""; 0]);
+    assert!(!log.contains("ward 7 of the north wing") && !log.contains(&token));
+}
+
+#[test]
+fn a_proof_among_the_header_fields_that_the_store_refuses_is_told() {
+    let scene = Scene::new();
+    let header = json!({"Authorization": "Bearer ya29.long-over"});
+    let orthanc = scene.orthanc(&json!({"g": scene.account(&json!({"AccessToken": "none"}))})).configuration(
+        &json!({"DicomWeb": {"Servers": {
+            "g": {"Url": "http://127.0.0.1:1/", "HttpHeaders": header},
+        }}}),
+    );
+    let stage = scene.start(orthanc);
+    stage.wait_for(&["Account \"g\": the DICOM store cannot be used: ", " answered 401"]);
+    let own = stage.scene.emulator.requests().into_iter().find(is_own).unwrap();
+    assert_eq!(own.header("authorization"), Some("Bearer ya29.long-over"));
+    assert_ne!(stage.search("g").0, 200);
+    assert_eq!(account(&stage)["State"], "failing");
+    assert!(!stage.stop().contains("ya29.long-over"));
 }
 
 #[test]
