@@ -75,13 +75,12 @@ pub(super) async fn check(
     let Checks(newest) = &account.checks;
     let mut seen = newest.subscribe();
     loop {
-        let under_way = match &*seen.borrow_and_update() {
-            Some(check) if check.ended.is_none() => Some(check.covers(writing)),
-            _ => None,
-        };
-        let Some(is_enough) = under_way else { break };
+        if seen.borrow_and_update().as_ref().is_none_or(|check| check.ended.is_some()) {
+            break;
+        }
         let ended = seen.wait_for(|check| check.as_ref().is_none_or(|check| check.ended.is_some())).await;
-        if ended.is_ok_and(|check| is_enough && check.is_some()) {
+        // It need not be the one that was waited for at first.
+        if ended.is_ok_and(|check| check.as_ref().is_some_and(|check| check.covers(writing))) {
             return;
         }
     }

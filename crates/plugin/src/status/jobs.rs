@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use google_credentials::{Failure, HttpSettings, World};
 use orthanc_gcp_doctor::Writing;
+use serde_json::Value;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     task::JoinSet,
@@ -15,8 +16,8 @@ use super::{LiveAccount, check::check, description::describe_fully, locked};
 pub(crate) enum Job {
     /// Another token.
     Refresh(Arc<LiveAccount>, oneshot::Sender<Result<(), Failure>>),
-    /// An examination.
-    Check(Arc<LiveAccount>, Writing, oneshot::Sender<()>),
+    /// An examination; what it has found, as JSON.
+    Check(Arc<LiveAccount>, Writing, oneshot::Sender<Value>),
     /// The metadata server is asked whose tokens it gives.
     Describe(Arc<LiveAccount>),
 }
@@ -112,8 +113,9 @@ async fn run(world: Arc<dyn World>, http: HttpSettings, job: Job) {
             drop(done.send(outcome));
         }
         Job::Check(account, writing, done) => {
-            check(world, http, account, writing).await;
-            let (Ok(()) | Err(())) = done.send(());
+            check(world, http, Arc::clone(&account), writing).await;
+            // At once: another may begin as soon as this one has ended.
+            drop(done.send(account.checks.json()));
         }
         Job::Describe(account) => describe_fully(world, account).await,
     }
@@ -144,7 +146,7 @@ mod tests {
         Arc::new(LiveAccount::new(account, Transport::Direct, token_channel(now).1, now))
     }
 
-    fn ask(jobs: &Jobs, account: &Arc<LiveAccount>) -> Result<(), NotDone> {
+    fn ask(jobs: &Jobs, account: &Arc<LiveAccount>) -> Result<Value, NotDone> {
         jobs.ask(|done| Job::Check(Arc::clone(account), Writing::Nothing, done))
     }
 
@@ -157,7 +159,7 @@ mod tests {
             let mut taken: Vec<_> = (0..MOST_WAIT).map(|_| asked.next()).collect();
             assert_eq!(ask(&jobs, &account), Err(NotDone::Busy));
             let Some(Job::Check(_, _, done)) = taken.pop() else { panic!("it is none") };
-            done.send(()).unwrap();
+            done.send(Value::Null).unwrap();
             while jobs.waiting.available_permits() == 0 {
                 thread::yield_now();
             }

@@ -143,10 +143,7 @@ fn check(status: &Status, name: &str, body: &[u8]) -> Result<Value, Refusal> {
     let writing = writing(body)?;
     let named = find(status, name)?;
     let (live, account) = usable(status, named)?;
-    live.jobs
-        .ask(|done| Job::Check(Arc::clone(&account), writing, done))
-        .map_err(|why| Refusal::not_done(why, status))?;
-    Ok(account.checks.json())
+    live.jobs.ask(|done| Job::Check(account, writing, done)).map_err(|why| Refusal::not_done(why, status))
 }
 
 /// The body of a check: nothing, or `{"Write": true}`.
