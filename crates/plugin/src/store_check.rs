@@ -65,7 +65,7 @@ pub(crate) async fn check_store(world: Arc<dyn World>, live: Arc<LiveAccount>) {
 /// One look, and how long it is until the next without a reason.
 async fn look(world: &dyn World, live: &LiveAccount, grant: Option<&Grant>) -> Duration {
     let Err(failure) = ask(world, &live.account, grant).await else {
-        live.store_accepts();
+        live.store_accepts(world.now());
         return WHILE_IT_WORKS;
     };
     let (kind, alone) = (failure.kind, failure.retry_after.unwrap_or_default().min(WHILE_IT_WORKS));

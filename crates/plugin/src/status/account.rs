@@ -141,8 +141,8 @@ impl LiveAccount {
     }
 
     /// The store lets the account in.
-    pub(crate) fn store_accepts(&self) {
-        let news = locked(&self.store).accepts();
+    pub(crate) fn store_accepts(&self, at: SystemTime) {
+        let news = locked(&self.store).accepts(at);
         let title = self.account.title();
         match news {
             Some(News::AcceptsAgain) => tracing::warn!("{title}: Google lets it use the DICOM store now"),
@@ -186,15 +186,16 @@ impl LiveAccount {
 
     /// In one word, and since when.
     pub(crate) fn state(&self) -> (State, SystemTime) {
-        let refused = locked(&self.store).lasting().map(|past| past.at);
+        let store = locked(&self.store);
+        let refused = store.lasting().map(|past| past.at);
         let health = self.health();
         match (health.state, refused) {
-            (_, None) if self.account.source.is_none() => (State::Ok, self.began),
+            (_, None) if self.account.source.is_none() => (State::Ok, store.well_since(self.began)),
             (HealthState::Failing, _) => (State::Failing, health.since),
             (_, Some(since)) => (State::Failing, since),
             (HealthState::Starting, None) => (State::Starting, health.since),
-            (HealthState::Ok, None) => (State::Ok, health.since),
-            (HealthState::Expiring, None) => (State::Expiring, health.since),
+            (HealthState::Ok, None) => (State::Ok, store.well_since(health.since)),
+            (HealthState::Expiring, None) => (State::Expiring, store.well_since(health.since)),
         }
     }
 
@@ -325,6 +326,8 @@ fn store_url(account: &Account, universe_domain: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use google_credentials::{Secret, token_channel};
 
     use super::*;
@@ -362,5 +365,18 @@ mod tests {
             }
         }
         assert!(!live(key, &certificate, gateway()).has_its_own_way_in());
+    }
+
+    #[test]
+    fn an_account_works_since_its_store_has_healed() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let live = live(("AccessToken", "none"), &json!({}), Transport::Direct);
+        live.store_accepts(at(3));
+        assert_eq!(live.state(), (State::Ok, at(0)), "all is well from the beginning");
+        live.store_fails(Failure::new(FailureKind::NeedsPerson, "it refuses", "grant the role"), at(5));
+        assert_eq!(live.state(), (State::Failing, at(5)));
+        live.store_accepts(at(8));
+        live.store_accepts(at(9));
+        assert_eq!(live.state(), (State::Ok, at(8)));
     }
 }

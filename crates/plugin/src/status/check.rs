@@ -89,7 +89,7 @@ pub(super) async fn check(
     let mut on_the_way = None;
     let mut tell = |step: &Step| {
         match of_store(step, &mut on_the_way) {
-            Some(Ok(())) => account.store_accepts(),
+            Some(Ok(())) => account.store_accepts(world.now()),
             Some(Err(failure)) => account.store_failed_examination(failure, world.now()),
             None => {}
         }

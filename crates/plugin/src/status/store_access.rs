@@ -10,6 +10,8 @@ pub(super) struct StoreAccess {
     /// The newest failure that counts, be it over or not.
     failure: Option<PastFailure>,
     is_healed: bool,
+    /// When it last let the account in again.
+    healed_at: Option<SystemTime>,
     /// It has let the account in before.
     has_accepted: bool,
     /// The newest answer was a failure that may have been an accident.
@@ -38,11 +40,14 @@ pub(super) enum Proof {
 
 impl StoreAccess {
     /// It lets the account in.
-    pub(super) fn accepts(&mut self) -> Option<News> {
+    pub(super) fn accepts(&mut self, at: SystemTime) -> Option<News> {
         let news = match self.lasting() {
             Some(_) => Some(News::AcceptsAgain),
             None => (!self.has_accepted).then_some(News::Accepts),
         };
+        if news == Some(News::AcceptsAgain) {
+            self.healed_at = Some(at);
+        }
         self.is_healed = true;
         self.has_accepted = true;
         self.is_doubted = false;
@@ -79,6 +84,11 @@ impl StoreAccess {
         self.failure.as_ref().map(|past| (past, self.is_healed))
     }
 
+    /// Since when all is well: since `since`, when everything else was, or since the store has healed, if that came later.
+    pub(super) fn well_since(&self, since: SystemTime) -> SystemTime {
+        self.healed_at.map_or(since, |healed_at| healed_at.max(since))
+    }
+
     /// The failure that is not over.
     pub(super) fn lasting(&self) -> Option<&PastFailure> {
         self.failure.as_ref().filter(|_| !self.is_healed)
@@ -104,7 +114,7 @@ mod tests {
     #[test]
     fn each_change_is_told_once() {
         let mut store = StoreAccess::default();
-        assert_eq!([(); 2].map(|()| store.accepts()), [Some(News::Accepts), None]);
+        assert_eq!([0, 0].map(|time| store.accepts(at(time))), [Some(News::Accepts), None]);
         let role = || failure(NeedsPerson, "grant the role");
         assert_eq!(store.fails(role(), at(1), Proof::Look), Some(News::Fails));
         assert_eq!(store.fails(role(), at(2), Proof::Look), None);
@@ -117,11 +127,11 @@ mod tests {
             Some(News::Fails)
         );
         assert_eq!(store.lasting().unwrap().at, at(4));
-        assert_eq!([(); 2].map(|()| store.accepts()), [Some(News::AcceptsAgain), None]);
+        assert_eq!([5, 6].map(|time| store.accepts(at(time))), [Some(News::AcceptsAgain), None]);
         assert!(store.lasting().is_none());
         assert!(store.newest().unwrap().1);
         // The same again is news again.
-        assert_eq!(store.fails(role(), at(5), Proof::Look), Some(News::Fails));
+        assert_eq!(store.fails(role(), at(7), Proof::Look), Some(News::Fails));
     }
 
     #[test]
@@ -133,7 +143,7 @@ mod tests {
         for round in 0..3 {
             assert_eq!(fails(&mut store, round), None);
             assert!(store.lasting().is_none());
-            store.accepts();
+            store.accepts(at(round));
         }
         assert_eq!([4, 5, 6].map(|time| fails(&mut store, time)), [None, Some(News::Fails), None]);
         assert_eq!(store.lasting().unwrap().at, at(5));
@@ -145,8 +155,8 @@ mod tests {
             store.fails(failure(NeedsPerson, "grant the role"), at(8), Proof::Look),
             Some(News::Fails)
         );
-        assert_eq!(store.accepts(), Some(News::AcceptsAgain));
+        assert_eq!(store.accepts(at(9)), Some(News::AcceptsAgain));
         // Somebody has examined it.
-        assert_eq!(store.fails(failure(Transient, "wait"), at(9), Proof::Examination), Some(News::Fails));
+        assert_eq!(store.fails(failure(Transient, "wait"), at(10), Proof::Examination), Some(News::Fails));
     }
 }
