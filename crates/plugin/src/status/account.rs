@@ -169,7 +169,10 @@ impl LiveAccount {
     fn store_failed(&self, failure: Failure, at: SystemTime, proof: Proof) {
         let title = self.account.title();
         let told = failure.clone();
-        let news = locked(&self.store).fails(failure, at, proof);
+        let (news, lasts) = {
+            let mut store = locked(&self.store);
+            (store.fails(failure, at, proof), store.lasting().is_some())
+        };
         match (news, told.kind) {
             (Some(_), FailureKind::NeedsPerson) => {
                 tracing::error!("{title}: Google refuses the DICOM store: {told}");
@@ -180,7 +183,10 @@ impl LiveAccount {
             (Some(_), FailureKind::Transient) => {
                 tracing::warn!("{title}: the DICOM store cannot be used: {told} (it is asked again)");
             }
-            (None, _) => tracing::info!("{title}: the DICOM store could not be asked: {told}"),
+            (None, _) if lasts => {
+                tracing::info!("{title}: the DICOM store cannot be used, as before: {told}");
+            }
+            (None, _) => tracing::info!("{title}: the DICOM store did not answer as it should: {told}"),
         }
     }
 
