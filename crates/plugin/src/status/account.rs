@@ -91,7 +91,7 @@ pub(crate) struct LiveAccount {
     began: SystemTime,
     server: Mutex<ServerState>,
     store: Mutex<StoreAccess>,
-    /// An examination has found that the store cannot be used: it is looked at again soon.
+    /// An examination has found that the store cannot be used, or has not come to it: it is looked at again soon.
     pub(crate) examined_in_vain: Notify,
 }
 

@@ -86,9 +86,11 @@ pub(super) async fn check(
     }
     newest.send_replace(Some(Check { began: world.now(), ended: None, writing, steps: Vec::new() }));
     let _end = End { newest };
-    let mut on_the_way = None;
+    let (mut on_the_way, mut speaks_of_store) = (None, false);
     let mut tell = |step: &Step| {
-        match of_store(step, &mut on_the_way) {
+        let said = of_store(step, &mut on_the_way);
+        speaks_of_store |= said.is_some();
+        match said {
             Some(Ok(())) => account.store_accepts(world.now()),
             Some(Err(failure)) => account.store_failed_examination(failure, world.now()),
             None => {}
@@ -100,7 +102,11 @@ pub(super) async fn check(
         });
     };
     let examination = Examination { world: &*world, http: &http, account: &account.account, writing };
-    examine(examination, &mut tell).await;
+    let is_well = examine(examination, &mut tell).await;
+    // For want of a token, say. The look has the one at hand.
+    if !is_well && !speaks_of_store {
+        account.examined_in_vain.notify_one();
+    }
     newest.send_modify(|check| {
         if let Some(check) = check {
             check.ended = Some(world.now());
@@ -243,6 +249,38 @@ mod tests {
             // Who waited for its outcome looks himself.
             second.await;
             assert_eq!(account.checks.json()["State"], "failed");
+        });
+    }
+    #[test]
+    fn an_examination_that_does_not_come_to_the_store_has_it_looked_at() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let document = json!({"GoogleCloudPlatform": {
+                "BaseUrl": format!("http://{}/", server.local_addr().unwrap()),
+                "Accounts": {"a": {
+                    "Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s",
+                    "ServiceAccountFile": "/nowhere/key.json",
+                }},
+            }});
+            let account = orthanc_gcp_configuration::read(&document.to_string()).0.accounts.remove(0);
+            let now = SystemTime::UNIX_EPOCH;
+            let account = Arc::new(LiveAccount::new(account, Transport::Direct, token_channel(now).1, now));
+            let http = Configuration::default().http;
+            let world = Arc::new(Outside::new(http.clone()));
+            tokio::select! {
+                () = check(world, http, Arc::clone(&account), Writing::Nothing) => {}
+                () = async { loop { drop(server.accept().await) } } => {}
+            }
+            let check = account.checks.json();
+            assert_eq!(check["State"], "failed");
+            let step = check["Steps"].as_array().unwrap().iter().find(|step| step["Name"] == "store");
+            assert_eq!(step.unwrap()["Outcome"], "skipped", "{check:#}");
+            tokio::select! {
+                biased;
+                () = account.examined_in_vain.notified() => {}
+                () = std::future::ready(()) => panic!("nobody looks: {check:#}"),
+            }
         });
     }
 }
