@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Grant, Secret, TokenHandle};
+use tokio::sync::Notify;
 
 /// What becomes of an instance if the store holds a different one with the same UIDs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +30,9 @@ pub struct Store {
     pub tokens: Option<TokenHandle>,
     /// What becomes of different instances with the same UIDs.
     pub on_conflict: OnConflict,
+    /// Notified when a request has failed in vain for a reason that may concern all of them: whoever wants to know how the store
+    /// takes the account may look.
+    pub in_trouble: Arc<Notify>,
 }
 
 impl Store {

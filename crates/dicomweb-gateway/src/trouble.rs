@@ -8,6 +8,7 @@ use std::{
 };
 
 use google_credentials::Failure;
+use http::StatusCode;
 
 use crate::{refusal::Refusal, store::Store};
 
@@ -64,7 +65,10 @@ struct Told {
 impl Troubles {
     /// A request of `store` failed. `what` says which: `GET studies/1.2.3`.
     pub(crate) fn tell(&self, store: &Store, act: Act, what: &str, refusal: &Refusal, now: SystemTime) {
-        let (title, words) = (store.title(), refusal.in_words());
+        let (title, words, status) = (store.title(), refusal.in_words(), refusal.status());
+        if status.is_server_error() || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            store.in_trouble.notify_one();
+        }
         if self.is_news(&store.name, act, &refusal.failure().remedy, now) {
             tracing::error!("{title}: {what} failed: {words}");
         } else {

@@ -162,7 +162,7 @@ mod tests {
             ("redated", "does not match", |signing| {
                 // Within the day to which the credential is scoped.
                 let others = [now() - 60, now() + 60].map(stamp);
-                let other = others.into_iter().find(|other| other[..8] == signing.date[..8]).unwrap();
+                let other = others.into_iter().find(|other| other.get(..8) == signing.date.get(..8)).unwrap();
                 signing.unsigned.push(("x-amz-date", other));
             }),
             ("region", "Credential should be scoped", |signing| signing.region = "us-east-1".to_owned()),

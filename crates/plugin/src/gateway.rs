@@ -7,7 +7,10 @@ use google_credentials::{HttpSettings, HttpVersion, Secret, TokenHandle, World};
 use orthanc_gcp_configuration::Account;
 use orthanc_sdk::{Host, Version};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::{runtime::Runtime, sync::oneshot};
+use tokio::{
+    runtime::Runtime,
+    sync::{Notify, oneshot},
+};
 use tracing::subscriber::DefaultGuard;
 
 use crate::logging;
@@ -41,6 +44,8 @@ pub(crate) enum Transport {
         secret: Secret,
         /// What the DICOMweb plugin is told, in seconds: the gateway has the limits that matter.
         timeout: u64,
+        /// Notified when requests fail there.
+        in_trouble: Arc<Notify>,
     },
 }
 
@@ -94,10 +99,12 @@ fn try_begin(
             continue;
         }
         let secret = secret()?;
+        let in_trouble = Arc::new(Notify::new());
         transports.push(Transport::Gateway {
             url: format!("http://127.0.0.1:{port}/{}/", account.encoded_name()),
             secret: secret.clone(),
             timeout: account.own_timeout.unwrap_or(without_limit),
+            in_trouble: Arc::clone(&in_trouble),
         });
         let of_account = account.clone();
         stores.push(Store {
@@ -106,6 +113,7 @@ fn try_begin(
             root: Arc::new(move |universe_domain| of_account.url(universe_domain)),
             tokens: account.source.is_some().then(|| handle.clone()),
             on_conflict: account.on_conflict,
+            in_trouble,
         });
     }
     let mut settings = Settings::new(http);

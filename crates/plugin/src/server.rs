@@ -11,7 +11,7 @@ pub(crate) fn server(account: &Account, transport: &Transport, kept: &Kept) -> V
     let mut server = account.options.clone();
     let headers = server.entry("HttpHeaders").or_insert_with(|| json!({}));
     let (url, timeout) = match transport {
-        Transport::Gateway { url, secret, timeout } => {
+        Transport::Gateway { url, secret, timeout, .. } => {
             if let Value::Object(headers) = headers {
                 headers.retain(|name, _| !name.eq_ignore_ascii_case("Authorization"));
                 headers.insert("Authorization".to_owned(), format!("Bearer {}", secret.expose()).into());
@@ -51,7 +51,10 @@ fn authorize(headers: &mut Map<String, Value>, account: &Account, kept: &Kept) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::{
+        sync::Arc,
+        time::{Duration, SystemTime},
+    };
 
     use google_credentials::{AccessToken, Grant, Renewal, Secret};
 
@@ -130,8 +133,12 @@ mod tests {
     fn through_the_gateway_no_token_is_shown() {
         let account = with_a_key_file(&json!({"HttpHeaders": {"X-Site": "7"}}));
         let url = "http://127.0.0.1:4711/a/";
-        let transport =
-            Transport::Gateway { url: url.to_owned(), secret: Secret::new("knock knock"), timeout: 86_400 };
+        let transport = Transport::Gateway {
+            url: url.to_owned(),
+            secret: Secret::new("knock knock"),
+            timeout: 86_400,
+            in_trouble: Arc::default(),
+        };
         assert_eq!(
             server(&account, &transport, &kept(Some("billed"))),
             json!({"Url": url, "Timeout": 86_400, "HasDelete": "1",

@@ -1,5 +1,7 @@
 //! Asks the store whether it lets the account in: a moment after the account is ready, and again from time to time.
 //!
+//! What fails in the gateway is a reason to look sooner.
+//!
 //! The DICOMweb plugin makes "Bad credentials" of every refusal and keeps Google's words to itself, so that a missing role
 //! would be found out by the first user, and its name by nobody. It may also be taken away later.
 
@@ -15,7 +17,7 @@ use orthanc_gcp_configuration::Account;
 use orthanc_gcp_doctor::header_fields;
 use tokio::sync::watch;
 
-use crate::status::LiveAccount;
+use crate::{gateway::Transport, status::LiveAccount};
 
 /// The start belongs to the tokens: the first look comes so much later, and up to twice so much. So does each other one that
 /// has a reason, so that a hundred accounts do not look at once.
@@ -26,6 +28,8 @@ const WHILE_IT_WORKS: Duration = Duration::from_secs(3600);
 const AFTER_AN_ACCIDENT: Duration = Duration::from_secs(7);
 /// While it does not answer as it should, it is asked as often, unless it wants to be left alone for longer.
 const WHILE_IT_FAILS: Duration = Duration::from_secs(60);
+/// After trouble that the gateway has met, it is asked so long after the last time, at the earliest.
+const AFTER_TROUBLE: Duration = Duration::from_secs(30);
 /// While it refuses, it is asked as often: roles take minutes to come into force.
 const WHILE_IT_REFUSES: Duration = Duration::from_secs(300);
 /// No wait is longer: a machine that slept notices.
@@ -77,11 +81,11 @@ async fn look(world: &dyn World, live: &LiveAccount, grant: Option<&Grant>) -> D
     }
 }
 
-/// Waits until `due`, for another token, or until an examination has failed; `false` where no other token can come.
+/// Waits until `due`, for another token, or until something has failed; `false` where no other token can come.
 async fn wait(
     world: &dyn World,
     live: &LiveAccount,
-    due: SystemTime,
+    mut due: SystemTime,
     kept: &mut watch::Receiver<Kept>,
 ) -> bool {
     let begun = world.now();
@@ -93,10 +97,20 @@ async fn wait(
             return true;
         }
         tokio::select! {
-            () = world.sleep(left.min(to_full_minute(now))) => {}
+            biased;
             () = live.examined_in_vain.notified() => return true,
+            () = trouble_met(live) => due = due.min(begun + AFTER_TROUBLE),
             changed = kept.changed(), if live.account.source.is_some() => return changed.is_ok(),
+            () = world.sleep(left.min(to_full_minute(now))) => {}
         }
+    }
+}
+
+/// Waits until a request through the gateway has failed; for ever, where none goes through it.
+async fn trouble_met(live: &LiveAccount) {
+    match &live.transport {
+        Transport::Gateway { in_trouble, .. } => in_trouble.notified().await,
+        Transport::Direct | Transport::FallenBack(_) => std::future::pending().await,
     }
 }
 
@@ -129,7 +143,7 @@ mod tests {
     use std::{collections::VecDeque, io, path::Path, sync::Mutex};
 
     use google_credentials::{
-        BoxFuture, Command, CommandOutput, FileContent, Response, TransportError, TransportErrorKind,
+        BoxFuture, Command, CommandOutput, FileContent, Response, Secret, TransportError, TransportErrorKind,
         token_channel,
     };
     use tokio::sync::Notify;
@@ -140,6 +154,8 @@ mod tests {
     /// A store with its next answers: a status, or 0 for none. Time goes by while it is waited for.
     struct Store {
         answers: Mutex<VecDeque<u16>>,
+        /// Requests through the gateway fail all the time.
+        trouble: Option<Arc<Notify>>,
         now: Arc<Mutex<SystemTime>>,
         /// When it was asked, in seconds.
         asked: Mutex<Vec<u64>>,
@@ -176,6 +192,7 @@ mod tests {
                     self.over.notify_one();
                     return std::future::pending().await;
                 };
+                self.trouble.iter().for_each(|trouble| trouble.notify_one());
                 self.asked.lock().unwrap().push(self.now().duration_since(UNIX_EPOCH).unwrap().as_secs());
                 match status {
                     0 => Err(TransportError {
@@ -199,19 +216,27 @@ mod tests {
 
     /// Looks at a store with these answers: when, and what its account is said to be afterwards.
     fn looks(answers: &[u16]) -> (Vec<u64>, State) {
+        looks_of(Transport::Direct, answers)
+    }
+
+    fn looks_of(transport: Transport, answers: &[u16]) -> (Vec<u64>, State) {
         let document = r#"{"GoogleCloudPlatform": {"Accounts": {"a": {
             "Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s", "AccessToken": "none"
         }}}}"#;
         let account = orthanc_gcp_configuration::read(document).0.accounts.remove(0);
         let store = Arc::new(Store {
             answers: Mutex::new(answers.iter().copied().collect()),
+            trouble: match &transport {
+                Transport::Gateway { in_trouble, .. } => Some(Arc::clone(in_trouble)),
+                _ => None,
+            },
             now: Arc::new(Mutex::new(UNIX_EPOCH)),
             asked: Mutex::default(),
             longest_wait: Arc::default(),
             over: Notify::new(),
         });
         let (_sender, handle) = token_channel(UNIX_EPOCH);
-        let live = Arc::new(LiveAccount::new(account, Transport::Direct, handle, UNIX_EPOCH));
+        let live = Arc::new(LiveAccount::new(account, transport, handle, UNIX_EPOCH));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             tokio::select! {
@@ -234,6 +259,17 @@ mod tests {
         assert_eq!(looks(&[200, 403]), (vec![3, 3606], State::Failing));
         // Asked again every five minutes, until it is there.
         assert_eq!(looks(&[403, 403, 200]), (vec![3, 306, 609], State::Ok));
+    }
+
+    #[test]
+    fn what_fails_in_the_gateway_is_a_reason_to_look_but_not_all_the_time() {
+        let gateway = Transport::Gateway {
+            url: String::new(),
+            secret: Secret::new("s"),
+            timeout: 0,
+            in_trouble: Arc::default(),
+        };
+        assert_eq!(looks_of(gateway, &[200, 200, 403]), (vec![3, 36, 69], State::Failing));
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Stage {
             root: Arc::new(move |_| root.clone()),
             tokens: Some(tokens),
             on_conflict,
+            in_trouble: Arc::default(),
         };
         let gateway = Gateway::new(settings, Arc::clone(&world), vec![store]);
         let mut source = Source::of(Credential::ServiceAccountFile(key));

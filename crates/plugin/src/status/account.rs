@@ -332,7 +332,7 @@ fn store_url(account: &Account, universe_domain: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use google_credentials::{Secret, token_channel};
 
@@ -356,7 +356,12 @@ mod tests {
     fn only_a_certificate_that_reaches_the_store_is_a_way_in_of_its_own() {
         let none = ("AccessToken", "none");
         let key = ("ServiceAccountFile", "/key.json");
-        let gateway = || Transport::Gateway { url: String::new(), secret: Secret::new("s"), timeout: 1 };
+        let gateway = || Transport::Gateway {
+            url: String::new(),
+            secret: Secret::new("s"),
+            timeout: 1,
+            in_trouble: Arc::default(),
+        };
         let certificate = json!({"CertificateFile": "/client.pem"});
         for (options, expected) in [
             (json!({}), false),

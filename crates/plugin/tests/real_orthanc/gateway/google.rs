@@ -14,7 +14,7 @@ use super::{
     transfer::{Holdings, Study, assert_in_orthanc, assert_stored, empty, last, retrieve, stow},
     *,
 };
-use crate::stage::lines_at;
+use crate::stage::{is_own, lines_at};
 
 /// The credentials that were shown with these requests.
 fn shown(requests: &[SeenRequest]) -> BTreeSet<String> {
@@ -222,5 +222,21 @@ fn one_instance_that_google_refuses() {
     assert_stored(&stage, &study.instances);
     assert_eq!(last(&stage)["InstancesPresent"], 29);
     before.assert_nothing_left(&stage);
+    stage.stop();
+}
+
+#[test]
+fn what_google_refuses_shows_in_the_account() {
+    let stage = ready();
+    let account = || stage.orthanc.get("/google-cloud-platform/accounts/g").unwrap().json().unwrap();
+    let is_a_look = |seen: &SeenRequest| is_own(seen) && seen.route == Route::Qido && seen.status.is_some();
+    stage.wait_until("the first look", || stage.scene.emulator.requests().iter().any(is_a_look));
+    let denied = stage.scene.emulator.service_account();
+    stage.scene.emulator.change_settings(|settings| settings.denied_principals.push(denied));
+    // The token is good for an hour, and nobody looks before that without a reason.
+    assert_eq!(account()["State"], "ok");
+    assert_eq!(stage.search("g").0, 401);
+    stage.wait_until("it is seen", || account()["State"] == "failing");
+    assert_eq!(account()["LastError"]["Of"], "store");
     stage.stop();
 }
