@@ -173,13 +173,13 @@ fn google_restarts_in_the_middle() {
         stage.scene.emulator.faults().add(Fault::hang(on).every(2));
         let begin = || if way == "there" { stow(&stage, &resources) } else { retrieve(&stage, &[&study]) };
         let id = begin().into_id();
-        // Three hang, and some have been answered.
+        // Some have been answered; of three that have come one after the other, one hangs at least.
         let gauges = |stage: &Stage| stage.scene.emulator.gauges();
         stage.wait_until("the middle", || gauges(&stage).requests_now >= 3);
         restart(&mut stage, folder.path());
         transfer::Job::known(&stage, id).succeeds();
         assert_stored(&stage, &study.instances);
-        assert!(last(&stage)["Retries"].as_u64() >= Some(3), "{:#}", last(&stage));
+        assert!(last(&stage)["Retries"].as_u64() >= Some(1), "{:#}", last(&stage));
         if way == "there" {
             empty(&stage.orthanc);
         }
