@@ -121,10 +121,9 @@ pub(crate) struct GatewayOptions {
 }
 
 impl GatewayOptions {
-    /// What is worth a line, of this program and of what it is made of.
-    pub(crate) fn levels(&self) -> (tracing::Level, tracing::Level) {
-        let of_rooms = if self.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
-        (tracing::Level::INFO, of_rooms)
+    /// What is worth a line, of what the program is made of.
+    pub(crate) fn level(&self) -> tracing::Level {
+        if self.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN }
     }
 }
 

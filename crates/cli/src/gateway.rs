@@ -32,9 +32,9 @@ const SHORTEST_SECRET: usize = 16;
 pub(crate) fn run(options: &GatewayOptions) -> Result<End, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
     // Libraries below ours may say what must not be seen.
-    let (of_program, of_rooms) = options.levels();
-    let ours =
-        Targets::new().with_target(PROGRAM, of_program).with_targets(ROOMS.map(|room| (room, of_rooms)));
+    let ours = Targets::new()
+        .with_target(PROGRAM, tracing::Level::INFO)
+        .with_targets(ROOMS.map(|room| (room, options.level())));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     tracing_subscriber::registry().with(lines).with(ours).init();
     let environment = Outside::new(orthanc_gcp_configuration::Configuration::default().http);

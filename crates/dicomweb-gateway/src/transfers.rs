@@ -331,7 +331,6 @@ impl Transfer {
         self.change(|report| {
             report.stage = stage;
             report.ended = Some(now);
-            report.held_up_by = None;
         });
     }
 }
@@ -341,9 +340,9 @@ impl Drop for Transfer {
         let mut report = locked(&self.entry.report).clone();
         if report.stage == Stage::Running {
             report.stage = Stage::Cancelled;
-            report.held_up_by = None;
             report.ended = Some(self.all.world.now());
         }
+        report.held_up_by = None;
         self.all.totals.ended(report.kind, report.stage);
         // Who finds it no longer under way finds how it ended.
         let mut now = locked(&self.all.now);

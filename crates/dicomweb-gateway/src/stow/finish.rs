@@ -50,6 +50,9 @@ impl Upload<'_> {
             shared.troubles.tell(store, Act::Upload, what, &refusal, shared.world.now());
             let unknown = self.records.len() - self.records.known();
             self.transfer.failed(unknown as u64, &refusal.in_words());
+            for name in self.records.unknown() {
+                self.transfer.lacks(name.instance.as_str());
+            }
             if self.records.stored() == 0 {
                 return (refusal.into_response(), Some(Stage::Failed));
             }
@@ -69,7 +72,7 @@ impl Upload<'_> {
             let words = words::without_values(&self.transfer.report().failures.join("; "));
             let remedy = "correct what is refused where it comes from, or send the study again if it was not the instances' fault";
             let (all, stored) = (self.records.len(), self.records.stored());
-            let studies = in_words(&self.records.studies());
+            let studies = of_studies(&self.records.studies());
             let what =
                 format!("{} of {all} instances of an upload{studies} could not be stored", all - stored);
             let failure = Failure::new(FailureKind::NeedsPerson, words, remedy);
@@ -121,7 +124,7 @@ impl Upload<'_> {
         for name in &names {
             self.transfer.lacks(name.instance.as_str());
         }
-        let studies = in_words(&names.iter().map(|name| name.study.clone()).collect());
+        let studies = of_studies(&names.iter().map(|name| name.study.clone()).collect());
         let cause = format!("an earlier upload{studies} has read what is not in the store");
         self.transfer.failed(0, &cause);
         items
@@ -165,7 +168,7 @@ impl Upload<'_> {
 }
 
 /// ` of study 1.2.3`; nothing where none is known, or too many to name.
-fn in_words(studies: &BTreeSet<Uid>) -> String {
+fn of_studies(studies: &BTreeSet<Uid>) -> String {
     let mut studies = studies.iter();
     match (studies.next(), studies.len()) {
         (None, _) => String::new(),

@@ -97,6 +97,11 @@ impl Records {
         self.all.iter().filter(|record| record.outcome.is_some()).count()
     }
 
+    /// The instances of which it is not known what became of them.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = &Name> {
+        self.all.iter().filter(|record| record.outcome.is_none()).filter_map(|record| record.name.as_deref())
+    }
+
     pub(super) fn names(&self) -> BTreeSet<Arc<Name>> {
         self.all.iter().filter_map(|record| record.name.clone()).collect()
     }

@@ -153,8 +153,7 @@ impl LiveAccount {
 
     /// A look at the store has failed. Whether that counts: what heals by itself may be over at the next look.
     pub(crate) fn store_fails(&self, failure: Failure, at: SystemTime) -> bool {
-        self.store_failed(failure, at, Proof::Look);
-        locked(&self.store).lasting().is_some()
+        self.store_failed(failure, at, Proof::Look)
     }
 
     /// An examination has shown that the store cannot be used.
@@ -166,7 +165,7 @@ impl LiveAccount {
         }
     }
 
-    fn store_failed(&self, failure: Failure, at: SystemTime, proof: Proof) {
+    fn store_failed(&self, failure: Failure, at: SystemTime, proof: Proof) -> bool {
         let title = self.account.title();
         let told = failure.clone();
         let (news, lasts) = {
@@ -188,6 +187,7 @@ impl LiveAccount {
             }
             (None, _) => tracing::info!("{title}: the DICOM store did not answer as it should: {told}"),
         }
+        lasts
     }
 
     /// In one word, and since when.

@@ -251,6 +251,7 @@ mod tests {
             assert_eq!(account.checks.json()["State"], "failed");
         });
     }
+
     #[test]
     fn an_examination_that_does_not_come_to_the_store_has_it_looked_at() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
