@@ -214,9 +214,9 @@ fn look(now: SystemTime, look_every: Duration, state: State) -> (State, Action) 
     (state, Action::Wait(wait))
 }
 
-/// How long until the next look without a reason: at the full minute (or whole multiple of `look_every`) of the wall
-/// clock, so that all accounts look at once and the thread wakes up once for all of them.
-fn next_look(now: SystemTime, look_every: Duration) -> Duration {
+/// How long until the next look without a reason: at the full minute (or whole multiple of `look_every`, if that is less) of the
+/// wall clock, so that all accounts look at once and the thread wakes up once for all of them.
+pub fn next_look(now: SystemTime, look_every: Duration) -> Duration {
     let every = look_every.clamp(FIRST_PAUSE, LONGEST_WAIT).as_millis();
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() % every;
     Duration::from_millis(u64::try_from(every - since).unwrap_or(1000))

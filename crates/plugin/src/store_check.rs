@@ -7,11 +7,13 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use google_credentials::{
-    DEFAULT_UNIVERSE_DOMAIN, Failure, FailureKind, Grant, Kept, Method, Request, World, remedy,
+    DEFAULT_UNIVERSE_DOMAIN, Failure, FailureKind, Grant, Kept, Method, Request, World,
+    keeper::{LONGEST_WAIT, next_look},
+    remedy,
 };
 use orthanc_gcp_configuration::Account;
 use orthanc_gcp_doctor::header_fields;
@@ -32,8 +34,6 @@ const WHILE_IT_FAILS: Duration = Duration::from_secs(60);
 const AFTER_TROUBLE: Duration = Duration::from_secs(30);
 /// While it refuses, it is asked as often: roles take minutes to come into force.
 const WHILE_IT_REFUSES: Duration = Duration::from_secs(300);
-/// No wait is longer: a machine that slept notices.
-const MINUTE: u64 = 60;
 /// A search that finds nothing (PS3.18 section 10.6): no patient's data is sent for a question about a role.
 const SEARCH: &str = "studies?StudyInstanceUID=2.25.0&limit=1";
 
@@ -101,7 +101,7 @@ async fn wait(
             () = live.examined_in_vain.notified() => return true,
             () = trouble_met(live) => due = due.min(begun + AFTER_TROUBLE),
             changed = kept.changed(), if live.account.source.is_some() => return changed.is_ok(),
-            () = world.sleep(left.min(to_full_minute(now))) => {}
+            () = world.sleep(left.min(next_look(now, LONGEST_WAIT))) => {}
         }
     }
 }
@@ -112,12 +112,6 @@ async fn trouble_met(live: &LiveAccount) {
         Transport::Gateway { in_trouble, .. } => in_trouble.notified().await,
         Transport::Direct | Transport::FallenBack(_) => std::future::pending().await,
     }
-}
-
-/// As the keepers wait, so that the thread wakes up once for all accounts.
-fn to_full_minute(now: SystemTime) -> Duration {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Duration::from_secs(MINUTE).saturating_sub(Duration::new(since.as_secs() % MINUTE, since.subsec_nanos()))
 }
 
 /// One search, with the account's token where it has one, and with what the DICOMweb plugin adds for the user.
@@ -140,7 +134,7 @@ async fn ask(world: &dyn World, account: &Account, grant: Option<&Grant>) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::VecDeque, io, path::Path, sync::Mutex};
+    use std::{collections::VecDeque, io, path::Path, sync::Mutex, time::UNIX_EPOCH};
 
     use google_credentials::{
         BoxFuture, Command, CommandOutput, FileContent, Response, Secret, TransportError, TransportErrorKind,
@@ -244,7 +238,7 @@ mod tests {
                 () = store.over.notified() => {}
             }
         });
-        assert!(*store.longest_wait.lock().unwrap() <= Duration::from_secs(MINUTE));
+        assert!(*store.longest_wait.lock().unwrap() <= LONGEST_WAIT);
         let asked = std::mem::take(&mut *store.asked.lock().unwrap());
         (asked, live.state().0)
     }

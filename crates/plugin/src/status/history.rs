@@ -3,11 +3,11 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use dicomweb_gateway::{Counts, Gateway, Stage};
-use google_credentials::World;
+use google_credentials::{World, keeper::next_look};
 use serde_json::{Value, json};
 
 use super::{
@@ -28,9 +28,7 @@ pub(crate) async fn keep_history(world: Arc<dyn World>, gateway: Gateway, histor
     loop {
         let now = world.now();
         history.note(now, gateway.counts());
-        // At the full minute of the wall clock, as all looks without a reason.
-        let into_minute = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % MINUTE.as_secs();
-        world.sleep(MINUTE.saturating_sub(Duration::from_secs(into_minute))).await;
+        world.sleep(next_look(now, MINUTE)).await;
     }
 }
 
@@ -76,6 +74,8 @@ fn transfers_failed(counts: &Counts) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]
