@@ -56,15 +56,14 @@ pub(crate) fn announce(host: &Host) {
 
 /// The answer to `parts`, a path below `/google-cloud-platform/`; `None` where it is not the page's.
 pub(crate) fn answer(parts: &[&str], request: &RestRequest<'_>) -> Option<RestReply> {
-    let (folder, below) = parts.split_first()?;
-    if *folder != FOLDER {
-        return None;
-    }
-    let reply = match below {
-        [] => redirect("app/index.html"),
-        // To a browser that asked for `app/`, which Orthanc does not tell from `app`, `app/index.html` is this.
-        ["app", "index.html"] => redirect("../index.html"),
-        [name] => file(FILES.iter().find(|file| file.name == *name)?, request),
+    let reply = match parts {
+        // Orthanc hides a slash at the end, and a relative address leads elsewhere with one than without. Each of these
+        // is right with one of the two, and what the other makes of it is redirected in turn.
+        [] => redirect("google-cloud-platform/app/index.html"),
+        ["google-cloud-platform", FOLDER, "index.html"] => redirect("../../app/index.html"),
+        [FOLDER] => redirect("index.html"),
+        ["index.html"] => redirect("app/index.html"),
+        [FOLDER, name] => file(FILES.iter().find(|file| file.name == *name)?, request),
         _ => return None,
     };
     Some(if request.method == Method::Get { reply } else { RestReply::method_not_allowed("GET") })
@@ -111,7 +110,7 @@ mod tests {
             headers,
             body: &[],
         };
-        answer(&path.split('/').collect::<Vec<_>>(), &request)
+        answer(&path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>(), &request)
     }
 
     fn header<'a>(reply: &'a RestReply, wanted: &str) -> Option<&'a str> {
@@ -141,16 +140,36 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_leads_to_the_page_however_it_was_written() {
-        for (path, location) in [("app", "app/index.html"), ("app/app/index.html", "../index.html")] {
-            let reply = ask(Method::Get, path, None).unwrap();
-            assert_eq!((reply.status, header(&reply, "Location")), (302, Some(location)), "{path}");
+    fn typed_addresses_lead_to_the_page_with_and_without_a_slash_at_the_end() {
+        const PAGE: &str = "https://hospital.example/prefix/google-cloud-platform/app/index.html";
+        let root = url::Url::parse("https://hospital.example/prefix/").unwrap();
+        for (typed, most_redirects) in [
+            ("google-cloud-platform", 1),
+            ("google-cloud-platform/", 2),
+            ("google-cloud-platform/app", 2),
+            ("google-cloud-platform/app/", 1),
+            ("google-cloud-platform/app/index.html", 0),
+        ] {
+            let mut address = root.join(typed).unwrap();
+            let mut redirects = 0;
+            loop {
+                let path = address.path().strip_prefix("/prefix/google-cloud-platform").unwrap();
+                let reply = ask(Method::Get, path.trim_matches('/'), None).unwrap();
+                let Some(location) = header(&reply, "Location") else { break };
+                assert_eq!(reply.status, 302, "{address}");
+                address = address.join(location).unwrap();
+                redirects += 1;
+                assert!(redirects <= most_redirects, "{typed}: {address}");
+            }
+            assert_eq!(address.as_str(), PAGE, "{typed}");
         }
     }
 
     #[test]
     fn the_rest_is_not_there() {
-        for path in ["app/nothing.js", "app/app", "app/index.html/more", "accounts"] {
+        for path in
+            ["app/nothing.js", "app/app", "app/app/index.html", "app/index.html/more", "accounts", "page.js"]
+        {
             assert_eq!(ask(Method::Get, path, None), None, "{path}");
         }
         assert_eq!(ask(Method::Post, "app/index.html", None), Some(RestReply::method_not_allowed("GET")));

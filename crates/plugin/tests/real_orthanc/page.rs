@@ -204,8 +204,13 @@ fn below_a_prefix_and_from_orthanc_explorer() {
     browser.value(&format!("window.open = (uri) => {{ location.href = uri }}; {link}.click()"));
     browser.wait_for("location.pathname.endsWith('/google-cloud-platform/app/index.html')");
     browser.wait_for_text(&card("hospital"), "OK");
-    // However the folder is written.
-    for folder in ["/google-cloud-platform/app", "/google-cloud-platform/app/"] {
+    // However the address is typed.
+    for folder in [
+        "/google-cloud-platform",
+        "/google-cloud-platform/",
+        "/google-cloud-platform/app",
+        "/google-cloud-platform/app/",
+    ] {
         browser.open(&format!("{}{folder}", proxy.url()));
         browser.wait_for_text(&card("hospital"), "OK");
         let here = browser.value("location.href");
