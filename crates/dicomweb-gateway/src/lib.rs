@@ -48,4 +48,4 @@ pub use gateway::Gateway;
 pub use loopback::proxy_before_loopback;
 pub use settings::Settings;
 pub use store::{OnConflict, Store};
-pub use transfers::{Counts, Kind, Report, Stage};
+pub use transfers::{AccountCounts, Counts, Kind, Report, Stage};

@@ -103,6 +103,23 @@ pub struct Counts {
     pub instances_retrieved: u64,
     /// Transfers that ended, by kind and stage; those that have not happened are not there.
     pub transfers: BTreeMap<(Kind, Stage), u64>,
+    /// The same of each account that has had a transfer.
+    pub accounts: BTreeMap<String, AccountCounts>,
+}
+
+/// What the transfers of one account have done since the gateway's start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountCounts {
+    /// Instances that Google has stored.
+    pub instances_stored: u64,
+    /// Instances that were to be stored and were not.
+    pub instances_failed: u64,
+    /// Instances that the store had already.
+    pub instances_duplicate: u64,
+    /// Instances that were passed on to the client.
+    pub instances_retrieved: u64,
+    /// Transfers that ended, by kind and stage; those that have not happened are not there.
+    pub transfers: BTreeMap<(Kind, Stage), u64>,
 }
 
 /// All transfers of a gateway.
@@ -122,11 +139,7 @@ pub(crate) struct Totals {
     retries: AtomicU64,
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
-    instances_stored: AtomicU64,
-    instances_failed: AtomicU64,
-    instances_duplicate: AtomicU64,
-    instances_retrieved: AtomicU64,
-    transfers: Mutex<BTreeMap<(Kind, Stage), u64>>,
+    accounts: Mutex<BTreeMap<String, AccountCounts>>,
 }
 
 #[derive(Debug)]
@@ -224,21 +237,32 @@ impl Totals {
         self.bytes_received.fetch_add(bytes, Relaxed);
     }
 
-    fn ended(&self, kind: Kind, stage: Stage) {
-        *locked(&self.transfers).entry((kind, stage)).or_default() += 1;
+    fn count(&self, account: &str, count: impl FnOnce(&mut AccountCounts)) {
+        let mut accounts = locked(&self.accounts);
+        match accounts.get_mut(account) {
+            Some(counts) => count(counts),
+            None => count(accounts.entry(account.to_owned()).or_default()),
+        }
     }
 
     pub(crate) fn counts(&self) -> Counts {
+        let accounts = locked(&self.accounts).clone();
+        let sum = |count: fn(&AccountCounts) -> u64| accounts.values().map(count).sum();
+        let mut transfers = BTreeMap::new();
+        for (key, count) in accounts.values().flat_map(|account| &account.transfers) {
+            *transfers.entry(*key).or_default() += count;
+        }
         Counts {
             requests: locked(&self.requests).clone(),
             retries: self.retries.load(Relaxed),
             bytes_sent: self.bytes_sent.load(Relaxed),
             bytes_received: self.bytes_received.load(Relaxed),
-            instances_stored: self.instances_stored.load(Relaxed),
-            instances_failed: self.instances_failed.load(Relaxed),
-            instances_duplicate: self.instances_duplicate.load(Relaxed),
-            instances_retrieved: self.instances_retrieved.load(Relaxed),
-            transfers: locked(&self.transfers).clone(),
+            instances_stored: sum(|account| account.instances_stored),
+            instances_failed: sum(|account| account.instances_failed),
+            instances_duplicate: sum(|account| account.instances_duplicate),
+            instances_retrieved: sum(|account| account.instances_retrieved),
+            transfers,
+            accounts,
         }
     }
 }
@@ -246,6 +270,11 @@ impl Totals {
 impl Transfer {
     fn change(&self, change: impl FnOnce(&mut Report)) {
         change(&mut locked(&self.entry.report));
+    }
+
+    fn count(&self, count: impl FnOnce(&mut AccountCounts, Kind)) {
+        let report = locked(&self.entry.report);
+        self.all.totals.count(&report.account, |counts| count(counts, report.kind));
     }
 
     /// What it is about.
@@ -275,11 +304,10 @@ impl Transfer {
             report.bytes_done += bytes;
             report.held_up_by = None;
         });
-        let total = match locked(&self.entry.report).kind {
-            Kind::Store => &self.all.totals.instances_stored,
-            Kind::Retrieve => &self.all.totals.instances_retrieved,
-        };
-        total.fetch_add(1, Relaxed);
+        self.count(|counts, kind| match kind {
+            Kind::Store => counts.instances_stored += 1,
+            Kind::Retrieve => counts.instances_retrieved += 1,
+        });
     }
 
     /// An instance was not sent, because the store has it.
@@ -288,7 +316,7 @@ impl Transfer {
             report.instances_done += 1;
             report.instances_present += 1;
         });
-        self.all.totals.instances_duplicate.fetch_add(1, Relaxed);
+        self.count(|counts, _| counts.instances_duplicate += 1);
     }
 
     /// So many instances failed for good, all for the same reason.
@@ -299,9 +327,11 @@ impl Transfer {
                 report.failures.push(words.to_owned());
             }
         });
-        if locked(&self.entry.report).kind == Kind::Store {
-            self.all.totals.instances_failed.fetch_add(instances, Relaxed);
-        }
+        self.count(|counts, kind| {
+            if kind == Kind::Store {
+                counts.instances_failed += instances;
+            }
+        });
     }
 
     /// The instance with this SOP Instance UID is not in the store.
@@ -343,7 +373,9 @@ impl Drop for Transfer {
             report.ended = Some(self.all.world.now());
         }
         report.held_up_by = None;
-        self.all.totals.ended(report.kind, report.stage);
+        self.all.totals.count(&report.account, |counts| {
+            *counts.transfers.entry((report.kind, report.stage)).or_default() += 1;
+        });
         // Who finds it no longer under way finds how it ended.
         let mut now = locked(&self.all.now);
         let mut last = locked(&self.all.last);

@@ -59,8 +59,13 @@ function inWords(minutes) {
     total(minutes, ({ failedInstances }) => failedInstances),
   );
   if (sent + received === 0) return `Nothing sent or received; ${failed}.`;
-  const most = minutes.reduce((best, minute) => (minute.rate > best.rate ? minute : best));
-  return `${bytes(sent)} sent, ${bytes(received)} received, at most ${rate(most.rate)} (${clock(most.began)}); ${failed}.`;
+  return `${bytes(sent)} sent, ${bytes(received)} received${busiest(minutes)}; ${failed}.`;
+}
+
+/** The full minute with most bytes. The running minute is left out: its mean falls as soon as a burst has ended. */
+function busiest(minutes) {
+  const most = minutes.slice(0, -1).reduce((best, minute) => (minute.rate > best.rate ? minute : best), { rate: 0 });
+  return most.rate === 0 ? "" : `, at most ${rate(most.rate)} (the minute from ${clock(most.began)})`;
 }
 
 function legend() {

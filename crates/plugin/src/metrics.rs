@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dicomweb_gateway::{Counts, Kind, Stage};
+use dicomweb_gateway::{AccountCounts, Counts, Kind, Stage};
 use google_credentials::{Health, HealthState};
 use orthanc_sdk::{Host, MetricType};
 
@@ -31,7 +31,12 @@ pub(crate) fn refresh(host: &Host, status: &Status) {
     for (named, state) in status.accounts().iter().zip(found) {
         metrics.of_account(named, state, live);
     }
-    metrics.of_gateway(live);
+    let counts = live.and_then(|live| live.gateway.as_ref()).map(dicomweb_gateway::Gateway::counts);
+    let counts = counts.unwrap_or_default();
+    for named in status.accounts() {
+        metrics.of_transfers(&named.name, counts.accounts.get(&named.name));
+    }
+    metrics.of_gateway(live, &counts);
 }
 
 struct Metrics<'a> {
@@ -71,35 +76,40 @@ impl Metrics<'_> {
         self.set("orthanc_gcp_token_request_duration_seconds_count", &[account], count);
     }
 
-    fn of_gateway(&self, live: Option<&Live>) {
-        let gateway = live.and_then(|live| live.gateway.as_ref());
-        let counts = gateway.map(dicomweb_gateway::Gateway::counts).unwrap_or_default();
-        for method in METHODS {
-            for class in CLASSES {
-                let labels = [("method", method), ("status", class)];
-                self.set("orthanc_gcp_gateway_requests_total", &labels, requests(&counts, method, class));
-            }
-        }
-        self.set("orthanc_gcp_gateway_retries_total", &[], counts.retries);
-        self.set("orthanc_gcp_gateway_sent_bytes_total", &[], counts.bytes_sent);
-        self.set("orthanc_gcp_gateway_received_bytes_total", &[], counts.bytes_received);
+    fn of_transfers(&self, name: &str, counts: Option<&AccountCounts>) {
+        let none = AccountCounts::default();
+        let counts = counts.unwrap_or(&none);
         for (outcome, count) in [
             ("stored", counts.instances_stored),
             ("failed", counts.instances_failed),
             ("duplicate", counts.instances_duplicate),
             ("retrieved", counts.instances_retrieved),
         ] {
-            self.set("orthanc_gcp_gateway_instances_total", &[("outcome", outcome)], count);
+            let labels = [("account", name), ("outcome", outcome)];
+            self.set("orthanc_gcp_gateway_instances_total", &labels, count);
         }
         for (kind, kind_word) in [(Kind::Store, "store"), (Kind::Retrieve, "retrieve")] {
             for (stage, stage_word) in
                 [(Stage::Succeeded, "succeeded"), (Stage::Failed, "failed"), (Stage::Cancelled, "cancelled")]
             {
                 let count = counts.transfers.get(&(kind, stage)).copied().unwrap_or(0);
-                let labels = [("kind", kind_word), ("outcome", stage_word)];
+                let labels = [("account", name), ("kind", kind_word), ("outcome", stage_word)];
                 self.set("orthanc_gcp_gateway_transfers_total", &labels, count);
             }
         }
+    }
+
+    fn of_gateway(&self, live: Option<&Live>, counts: &Counts) {
+        let gateway = live.and_then(|live| live.gateway.as_ref());
+        for method in METHODS {
+            for class in CLASSES {
+                let labels = [("method", method), ("status", class)];
+                self.set("orthanc_gcp_gateway_requests_total", &labels, requests(counts, method, class));
+            }
+        }
+        self.set("orthanc_gcp_gateway_retries_total", &[], counts.retries);
+        self.set("orthanc_gcp_gateway_sent_bytes_total", &[], counts.bytes_sent);
+        self.set("orthanc_gcp_gateway_received_bytes_total", &[], counts.bytes_received);
         let in_flight = gateway.map_or(0, dicomweb_gateway::Gateway::transfers_under_way);
         self.set("orthanc_gcp_gateway_transfers_in_flight", &[], in_flight as u64);
         let memory = gateway.map_or(0, dicomweb_gateway::Gateway::memory_in_use);
