@@ -1,6 +1,10 @@
 //! The connection check of an account: the doctor's examination, seen while it goes on.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
 
 use google_credentials::{
     Failure, FailureKind, HttpSettings, World,
@@ -13,14 +17,24 @@ use tokio::sync::watch;
 use super::{
     LiveAccount,
     json::{optional_time, seconds, time},
+    locked,
 };
 
+/// How many checks of an account may write within [`WRITES_WITHIN`]. Each stores, retrieves and deletes an instance, which
+/// Google bills and audits.
+const MOST_WRITES: usize = 6;
+const WRITES_WITHIN: Duration = Duration::from_secs(60);
+
 /// The newest examination of an account, be it over or not.
-pub(super) struct Checks(watch::Sender<Option<Check>>);
+pub(super) struct Checks {
+    newest: watch::Sender<Option<Check>>,
+    /// When the latest checks that write were admitted, oldest first.
+    writes: Mutex<VecDeque<SystemTime>>,
+}
 
 impl Default for Checks {
     fn default() -> Self {
-        Self(watch::Sender::new(None))
+        Self { newest: watch::Sender::new(None), writes: Mutex::default() }
     }
 }
 
@@ -38,8 +52,27 @@ impl Check {
 }
 
 impl Checks {
+    /// Admits a check that writes.
+    ///
+    /// # Errors
+    /// There were too many lately; the time until the next one is admitted.
+    pub(super) fn admit_write(&self, now: SystemTime) -> Result<(), Duration> {
+        let mut writes = locked(&self.writes);
+        // What the clock has not reached was noted before it went back, and counts no longer.
+        writes.retain(|then| now.duration_since(*then).is_ok_and(|ago| ago < WRITES_WITHIN));
+        match writes.front() {
+            Some(oldest) if writes.len() >= MOST_WRITES => {
+                Err(WRITES_WITHIN.saturating_sub(now.duration_since(*oldest).unwrap_or_default()))
+            }
+            _ => {
+                writes.push_back(now);
+                Ok(())
+            }
+        }
+    }
+
     pub(super) fn json(&self) -> Value {
-        let check = self.0.borrow();
+        let check = self.newest.borrow();
         let Some(Check { began, ended, writing, steps }) = &*check else { return Value::Null };
         let state = match ended {
             None => "running",
@@ -72,7 +105,7 @@ pub(super) async fn check(
     account: Arc<LiveAccount>,
     writing: Writing,
 ) {
-    let Checks(newest) = &account.checks;
+    let newest = &account.checks.newest;
     let mut seen = newest.subscribe();
     loop {
         if seen.borrow_and_update().as_ref().is_none_or(|check| check.ended.is_some()) {
@@ -156,7 +189,7 @@ impl Drop for End<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::UNIX_EPOCH;
 
     use google_credentials::{Outside, TransportErrorKind, token_channel};
     use orthanc_gcp_configuration::Configuration;
@@ -179,6 +212,21 @@ mod tests {
         assert!(said.len() <= 1, "{said:?}");
         let said = said.into_iter().next()?;
         Some(said.map_err(|failure| (failure.kind, failure.cause)))
+    }
+
+    #[test]
+    fn writes_beyond_the_limit_wait_until_the_oldest_is_a_minute_ago() {
+        let checks = Checks::default();
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        for second in 100..106 {
+            assert_eq!(checks.admit_write(at(second)), Ok(()), "{second}");
+        }
+        assert_eq!(checks.admit_write(at(106)), Err(Duration::from_secs(54)));
+        assert_eq!(checks.admit_write(at(159)), Err(Duration::from_secs(1)));
+        assert_eq!(checks.admit_write(at(160)), Ok(()));
+        assert_eq!(checks.admit_write(at(160)), Err(Duration::from_secs(1)));
+        // The clock went back an hour.
+        assert_eq!(checks.admit_write(at(20)), Ok(()));
     }
 
     #[test]

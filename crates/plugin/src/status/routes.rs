@@ -1,6 +1,6 @@
 //! The routes below `/google-cloud-platform/`, which `docs/openapi.json` describes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use orthanc_gcp_doctor::Writing;
 use orthanc_sdk::{Method, RestReply, RestRequest};
@@ -82,6 +82,14 @@ impl Refusal {
         Self::new(503, "Orthanc is stopping", "ask again when it runs")
     }
 
+    fn too_many_writes(wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        let message = "this account was checked with an instance too often in the last minute";
+        let remedy = format!("try again in {seconds} s, or check without `Write`");
+        // Not 429, which Orthanc 1.10.1 sends as 400.
+        Self { retry_after: Some(seconds), ..Self::new(503, message, remedy) }
+    }
+
     fn not_done(why: NotDone, status: &Status) -> Self {
         match why {
             NotDone::Busy => {
@@ -143,6 +151,9 @@ fn check(status: &Status, name: &str, body: &[u8]) -> Result<Value, Refusal> {
     let writing = writing(body)?;
     let named = find(status, name)?;
     let (live, account) = usable(status, named)?;
+    if writing == Writing::OneInstance {
+        account.checks.admit_write(live.world.now()).map_err(Refusal::too_many_writes)?;
+    }
     live.jobs.ask(|done| Job::Check(account, writing, done)).map_err(|why| Refusal::not_done(why, status))
 }
 

@@ -83,6 +83,26 @@ fn an_account_that_works() {
     described.stage.stop();
 }
 
+#[test]
+fn checks_that_write_have_a_limit_of_rate() {
+    let described = Described::new(Stage::ready("hospital"));
+    let stage = &described.stage;
+    let path = format!("{ACCOUNTS}/hospital/check");
+    let uploads = || {
+        let requests = stage.scene.emulator.requests();
+        requests.iter().filter(|seen| matches!(seen.route, Route::Stow)).count()
+    };
+    for count in 1..=6 {
+        let (status, check) = described.post(&path, r#"{"Write": true}"#);
+        assert_eq!((status, &check["State"], uploads()), (200, &json!("passed"), count), "{check:#}");
+    }
+    let (status, refusal) = described.post(&path, r#"{"Write": true}"#);
+    assert_eq!((status, &refusal["status"], uploads()), (503, &json!(503), 6), "{refusal:#}");
+    // What writes nothing has no such limit.
+    assert_eq!(described.post(&path, "").0, 200);
+    described.stage.stop();
+}
+
 /// One account of each kind of trouble; `good` has none.
 fn troubled(scene: &Scene) -> Value {
     let mut misspelt = scene.service_account();
@@ -206,7 +226,7 @@ fn every_operation_is_answered_as_described() {
             assert_eq!(described.seen(method, &path, &answer).0, 405, "{method} {path}");
         }
     }
-    for path in ["/google-cloud-platform", "/google-cloud-platform/accounts/good/other"] {
+    for path in ["/google-cloud-platform/nothing", "/google-cloud-platform/accounts/good/other"] {
         let answer = orthanc.get(path).unwrap();
         let body = answer.json().unwrap();
         assert_eq!((answer.status, &body["status"]), (404, &json!(404)));
