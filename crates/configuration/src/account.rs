@@ -7,6 +7,7 @@ use crate::{
     Findings, KeyPath, LONGEST, OnConflict, SECTION, Shared, conflict,
     credential::source,
     section::{Section, Wrong},
+    server_name, store_name,
 };
 
 /// An account's keys; the README's table holds the same ones.
@@ -97,8 +98,8 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
         return None;
     };
     let mut section = Section::new(path, members, &KEYS, findings);
-    let fits = check_name(name, &mut section);
-    let parts = ["Project", "Location", "Dataset", "DicomStore"].map(|key| part(&mut section, key));
+    let fits = server_name::check(name, &mut section);
+    let parts = store_name::PARTS.map(|part| part.read(&mut section));
     let source = source(&mut section, shared);
     let http_timeout = section.seconds("HttpTimeout", "leave it out to allow an hour");
     let gateway = section.switch("Gateway").unwrap_or_default().unwrap_or(shared.gateway);
@@ -170,36 +171,6 @@ pub(super) fn address(
 
 fn path(name: &str) -> KeyPath {
     KeyPath::of([SECTION, "Accounts", name])
-}
-
-/// Whether `{DicomWeb.Root}servers/{name}` can be a route of the DICOMweb plugin.
-fn check_name(name: &str, section: &mut Section<'_, '_>) -> bool {
-    let fits = !name.is_empty()
-        && !matches!(name, "." | "..")
-        && !name.contains(|c: char| c == '/' || c.is_control());
-    if !fits {
-        section.whole_error("cannot be the name of a DICOMweb server, because it is a part of its address; use letters, digits, `-` and `_`");
-    }
-    fits
-}
-
-/// A part of the store's name, which is mandatory.
-fn part(section: &mut Section<'_, '_>, key: &str) -> Option<String> {
-    const REMEDY: &str = "copy it from the store's full name in the Google Cloud console, projects/PROJECT/locations/LOCATION/datasets/DATASET/dicomStores/STORE";
-    match section.string(key, REMEDY) {
-        Ok(Some(text))
-            if text.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#%\\".contains(c)) =>
-        {
-            section.error(key, &format!("`{text}` holds a character that no such name has; {REMEDY}"));
-            None
-        }
-        Ok(Some(text)) => Some(text),
-        Ok(None) => {
-            section.error(key, &format!("is missing or empty; {REMEDY}"));
-            None
-        }
-        Err(Wrong) => None,
-    }
 }
 
 /// What the user set for the server of the same name in `DicomWeb.Servers` and is no part of the way to Google.

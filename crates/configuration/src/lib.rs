@@ -9,7 +9,10 @@ mod account;
 mod conflict;
 mod credential;
 mod finding;
+mod root;
 mod section;
+mod server_name;
+mod store_name;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,6 +23,7 @@ pub use account::{Account, KEYS as ACCOUNT_KEYS};
 pub use dicomweb_gateway::OnConflict;
 use finding::Findings;
 pub use finding::{Finding, KeyPath, Severity, printable};
+pub use root::{CREDENTIAL_AS_CONFIGURATION, is_credential};
 use section::{Section, Wrong};
 
 /// The plugin's section of Orthanc's configuration.
@@ -111,7 +115,8 @@ pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
 pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Finding>) {
     let mut findings = Findings::default();
     let dicomweb = object(document.get("DicomWeb"));
-    let shared_section = plugin_section(document, &mut findings);
+    root::check(document, &mut findings);
+    let shared_section = root::plugin_section(document, &mut findings);
     let mut section = Section::new(KeyPath::of([SECTION]), &shared_section, &KEYS, &mut findings);
 
     let timeout = match section.seconds("Timeout", "use 60") {
@@ -166,21 +171,6 @@ pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Findi
         gateway_port,
     };
     (configuration, findings.into_vec())
-}
-
-/// The plugin's own section, in whatever letter case it is written.
-fn plugin_section(document: &Map<String, Value>, findings: &mut Findings) -> Map<String, Value> {
-    let written = document.keys().find(|key| *key == SECTION);
-    let written = written.or_else(|| document.keys().find(|key| key.eq_ignore_ascii_case(SECTION)));
-    let Some(written) = written else { return Map::new() };
-    if written != SECTION {
-        findings.warning(KeyPath::of([written.as_str()]), &format!("is taken for {SECTION}; write it so"));
-    }
-    let section = document.get(written).and_then(Value::as_object).cloned();
-    section.unwrap_or_else(|| {
-        findings.error(KeyPath::of([SECTION]), "is not an object; use { \"Accounts\": { … } }");
-        Map::new()
-    })
 }
 
 /// The Healthcare API's root, with its last slash; where it is wrong, every account is.

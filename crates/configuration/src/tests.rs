@@ -88,7 +88,12 @@ fn what_costs_an_account_names_its_key() {
         (json!({"Project": null}), ".Project: is missing or empty"),
         (json!({"Location": ""}), ".Location: is missing or empty"),
         (json!({"Dataset": 42}), ".Dataset: is not a string"),
-        (json!({"DicomStore": "s/../t"}), ".DicomStore: `s/../t` holds a character"),
+        (json!({"DicomStore": "s/../t"}), ".DicomStore: holds `/`, which is not allowed in a DICOM store ID"),
+        (json!({"DicomStore": ".."}), ".DicomStore: is `..`, which is not a DICOM store ID"),
+        (
+            json!({"Project": "projects/p/locations/l"}),
+            ".Project: holds more than the project ID; write only `p`",
+        ),
         (json!({"ServiceAccountFile": null}), ": has no credential"),
         (json!({"ServiceAccountFile": ""}), ": has no credential"),
         (json!({"ServiceAccountFile": ["x"]}), ".ServiceAccountFile: is not a string"),
@@ -124,7 +129,7 @@ fn what_a_finding_quotes_moves_no_cursor_and_breaks_no_line() {
     let of_name = r"GoogleCloudPlatform.Accounts.a\nb\u{1b}[2J";
     for expected in [
         format!("E {of_name}: cannot be the name"),
-        format!(r"E {of_name}.Project: `p\u{{7}}é` holds"),
+        format!(r"E {of_name}.Project: holds \u{{7}}, which"),
         format!(r"W {of_name}: DicomWeb.Servers.a\nb\u{{1b}}[2J.Username is not used"),
         format!(r"W {of_name}.X\r: unknown key"),
     ] {

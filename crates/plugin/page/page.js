@@ -84,7 +84,7 @@ function firstSteps() {
           Location: "europe-west2",
           Dataset: "my-dataset",
           DicomStore: "my-store",
-          ServiceAccountFile: "/etc/orthanc/google-key.json",
+          ServiceAccountFile: "/etc/orthanc-gcp/key.json",
         },
       },
     },

@@ -166,6 +166,44 @@ fn a_configuration_without_an_account_is_not_well() {
 }
 
 #[test]
+fn a_credential_file_in_the_configuration_folder_is_named_and_not_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC";
+    let key = json!({"type": "service_account", "client_email": "x@y", "private_key": secret}).to_string();
+    let account = json!({"Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s",
+        "AccessToken": "none"});
+    let google = json!({"GoogleCloudPlatform": {"Accounts": {"a": account}}}).to_string();
+    fs::write(folder.path().join("google.json"), google).unwrap();
+    fs::write(folder.path().join("key.json"), &key).unwrap();
+    let said = run(&["check", ".", "--account", "a"], &[], folder.path());
+    let expected = "error: private_key: belongs to a Google credential file, which Orthanc has read";
+    let line = said.out.lines().find(|line| line.contains(expected)).unwrap_or_default();
+    assert!(said.code == 1 && line.starts_with("./key.json:1:"), "{said:?}");
+
+    // Two of them keep Orthanc from starting.
+    fs::write(folder.path().join("user.json"), r#"{"type": "authorized_user", "refresh_token": "1//x"}"#)
+        .unwrap();
+    let twice = run(&["check", "."], &[], folder.path());
+    let expected = "./user.json:1:29: `refresh_token` belongs to a Google credential file";
+    assert!(twice.code == 2 && twice.err.contains(expected), "{twice:?}");
+    for said in [&said, &twice] {
+        assert!(!said.out.contains(secret) && !said.err.contains(secret), "{said:?}");
+        assert!(!said.out.contains("1//x") && !said.err.contains("1//x"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_section_of_another_name_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "{\n  \"Name\": \"site\",\n  \"GoogleCloudPlattform\": {\"Accounts\": {}}\n}";
+    fs::write(folder.path().join("orthanc.json"), text).unwrap();
+    let said = run(&["check", "orthanc.json"], &[], folder.path());
+    let expected = "orthanc.json:3:3: error: GoogleCloudPlattform: is not a section that anything reads; write GoogleCloudPlatform";
+    assert!(said.code == 1 && said.out.starts_with(expected), "{said:?}");
+    assert!(said.out.ends_with("\n1 thing is wrong.\n"), "{said:?}");
+}
+
+#[test]
 fn a_name_does_nothing_to_the_terminal() {
     let name = "a\nb\u{1b}[2J";
     let mut account = json!({"Project": "p", "Location": "l", "Dataset": "d", "DicomStore": "s"});

@@ -207,3 +207,89 @@ fn timeouts_that_end_every_transfer() {
     let warned = log.iter().filter(|line| line.starts_with('W') && line.contains(says));
     assert_eq!(warned.count(), 1, "{log:#?}");
 }
+
+/// Names of accounts, each with whether Orthanc can route a path that has it as a segment.
+const NAMES: [(&str, bool); 26] = [
+    ("a", true),
+    ("a b", true),
+    (" a", true),
+    ("\u{dc}bersee", true),
+    ("a%41", true),
+    ("a%5Cb", true),
+    ("%2e%2e", true),
+    ("%", true),
+    ("..a", true),
+    ("a..", true),
+    (".a", true),
+    ("a+b", true),
+    ("a?b", true),
+    ("a#b", true),
+    ("a;b", true),
+    ("a&b=c", true),
+    ("a:b@c", true),
+    ("*", true),
+    ("a\\b", false),
+    ("\\a", false),
+    ("a\\", false),
+    ("...", false),
+    ("..", false),
+    (".", false),
+    ("a//b", false),
+    ("", false),
+];
+
+#[test]
+fn names_that_orthanc_cannot_route_are_rejected_and_all_others_work() {
+    for gateway in [false, true] {
+        let scene = Scene::new();
+        let mut account = scene.service_account();
+        account["Gateway"] = json!(gateway);
+        let accounts: Value = NAMES.iter().map(|(name, _)| ((*name).to_owned(), account.clone())).collect();
+        let orthanc = scene.orthanc(&accounts);
+        let stage = scene.start(orthanc);
+        let working: Vec<_> = NAMES.iter().filter(|(_, works)| *works).map(|(name, _)| *name).collect();
+        stage.wait_until("every name that works is a server", || stage.servers().len() == working.len());
+        for name in &working {
+            let segment = name.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
+            assert_eq!(stage.search(&segment).0, 200, "{name}, gateway {gateway}");
+        }
+        let errors = lines_at(&stage.orthanc.log(), 'E');
+        assert!(
+            errors.iter().all(|line| line.contains("cannot be the name of a DICOMweb server")),
+            "{errors:#?}"
+        );
+        assert_eq!(errors.len(), NAMES.len() - working.len(), "{errors:#?}");
+    }
+}
+
+#[test]
+fn a_credential_file_in_orthancs_configuration_folder_is_reported() {
+    let scene = Scene::new();
+    let key = fs::read_to_string(scene.path("key.json")).unwrap();
+    let orthanc =
+        scene.orthanc(&json!({"good": scene.service_account()})).configuration_text("key.json", &key);
+    let stage = scene.start(orthanc);
+    stage.wait_until_ready("good");
+    let errors = lines_at(&stage.orthanc.log(), 'E');
+    assert!(
+        errors.len() == 1
+            && errors[0].contains("private_key: belongs to a Google credential file")
+            && errors[0].contains("move the credential file to another folder, such as /etc/orthanc-gcp"),
+        "{errors:#?}"
+    );
+}
+
+#[test]
+fn a_misspelled_section_is_reported() {
+    let scene = Scene::new();
+    let mut section = scene.configuration(&json!({"good": scene.service_account()}));
+    let misspelled = section["GoogleCloudPlatform"].take();
+    let orthanc = scene
+        .orthanc(&json!({}))
+        .configuration(&json!({"GoogleCloudPlatform": null, "GoogleCloudPlattform": misspelled}));
+    let stage = scene.start(orthanc);
+    stage.wait_for_line(
+        "GoogleCloudPlattform: is not a section that anything reads; write GoogleCloudPlatform",
+    );
+    assert_eq!(stage.orthanc.get("/system").unwrap().status, 200);
+}

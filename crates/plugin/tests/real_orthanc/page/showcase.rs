@@ -20,7 +20,7 @@ fn everything_at_once() {
     let scene = Scene::of(emulator.empty_search(EmptySearch::EmptyArray).start().unwrap());
     let mut teaching = scene.service_account();
     teaching["DicomStor"] = teaching["DicomStore"].take();
-    teaching["ServiceAccountFile"] = json!("/etc/orthanc/teaching.json");
+    teaching["ServiceAccountFile"] = json!("/etc/orthanc-gcp/teaching.json");
     // Of a user who has left.
     scene.emulator.revoke_refresh_token();
     let accounts = json!({

@@ -226,12 +226,15 @@ fn keys(mistakes: &mut Mistakes<'_>) {
             );
         }
     }
-    mistakes.account(
-        "slashed-Dataset",
-        &json!({"Dataset": "datasets/d"}),
-        ".Dataset",
-        &["`datasets/d` holds a character that no such name has"],
-    );
+    let whole = "projects/p/locations/l/datasets/d/dicomStores/s";
+    for (name, key, value, says) in [
+        ("slashed", "Dataset", "datasets/d", "holds more than the dataset ID; write only `d`"),
+        ("whole", "DicomStore", whole, "holds more than the DICOM store ID; write only `s`"),
+        ("parent", "DicomStore", "..", "is `..`, which is not a DICOM store ID"),
+        ("spaced", "Location", "europe west2", "holds a space, which is not allowed in a location"),
+    ] {
+        mistakes.account(&format!("{name}-{key}"), &json!({key: value}), &format!(".{key}"), &[says]);
+    }
     mistakes.account(
         "no-credential",
         &json!({"ServiceAccountFile": null}),
