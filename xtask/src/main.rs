@@ -11,6 +11,7 @@ mod demo;
 mod library;
 mod mirror;
 mod report;
+mod reports;
 mod rules;
 mod shell;
 mod test;

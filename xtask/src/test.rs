@@ -6,7 +6,7 @@ use orthanc_testbed::Release;
 use crate::{
     apt, chroot,
     report::Report,
-    shell,
+    reports, shell,
     workspace::{self, Profile, cargo},
 };
 
@@ -72,6 +72,7 @@ pub(crate) fn steps(
         });
     }
     if filters.is_empty() {
+        report.step("the cases of public bug reports", || reports::run(&library, profile));
         miri(report);
     }
     Ok(())

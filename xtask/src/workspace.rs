@@ -13,6 +13,9 @@ use crate::shell;
 /// The package of the plugin.
 const PLUGIN: &str = "orthanc-google-cloud-platform";
 
+/// The package of the program, and the program.
+const PROGRAM: &str = "orthanc-gcp";
+
 /// How a library is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -54,12 +57,21 @@ pub(crate) fn target() -> Result<PathBuf> {
 
 /// Builds the plugin and gives the path of the library.
 pub(crate) fn build_plugin(profile: Profile) -> Result<PathBuf> {
+    build(profile, PLUGIN, "libOrthancGoogleCloudPlatform.so")
+}
+
+/// Builds the program `orthanc-gcp` and gives its path.
+pub(crate) fn build_program(profile: Profile) -> Result<PathBuf> {
+    build(profile, PROGRAM, PROGRAM)
+}
+
+fn build(profile: Profile, package: &str, product: &str) -> Result<PathBuf> {
     let (flag, folder) = match profile {
         Profile::Dev => ("", "debug"),
         Profile::Release => ("--release", "release"),
     };
-    shell::run(&mut cargo(&format!("build {flag} --package {PLUGIN}")))?;
-    let library = target()?.join(folder).join("libOrthancGoogleCloudPlatform.so");
-    anyhow::ensure!(library.exists(), "cargo built no {}", library.display());
-    Ok(library)
+    shell::run(&mut cargo(&format!("build {flag} --package {package}")))?;
+    let product = target()?.join(folder).join(product);
+    anyhow::ensure!(product.exists(), "cargo built no {}", product.display());
+    Ok(product)
 }
