@@ -13,7 +13,10 @@ use tokio::{
 };
 use tracing::subscriber::DefaultGuard;
 
-use crate::logging;
+use crate::{
+    logging,
+    port::{Port, RefuseAtEnd},
+};
 
 /// The variable of the environment with which `cargo xtask bench transfer` tries HTTP/2; no option, since it is slower.
 const HTTP_VERSION: &str = "ORTHANC_GCP_GATEWAY_HTTP";
@@ -54,15 +57,17 @@ pub(crate) fn begin(
     host: &Host,
     http: HttpSettings,
     world: &Arc<dyn World>,
-    port: u16,
+    (port, held): (u16, &Port),
     accounts: &[(Account, TokenHandle)],
 ) -> (Vec<Transport>, Option<Serving>) {
     if !accounts.iter().any(|(account, _)| account.gateway) {
         return (vec![Transport::Direct; accounts.len()], None);
     }
-    match try_begin(host, http, world, port, accounts) {
+    match try_begin(host, http, world, (port, held), accounts) {
         Ok((transports, serving)) => (transports, Some(serving)),
         Err(trouble) => {
+            // Whoever connects is refused, and does not wait in vain.
+            held.release();
             tracing::error!(
                 "the gateway cannot work, so the DICOMweb plugin sends its requests directly to Google: {trouble}"
             );
@@ -78,7 +83,7 @@ fn try_begin(
     host: &Host,
     http: HttpSettings,
     world: &Arc<dyn World>,
-    port: u16,
+    (port, held): (u16, &Port),
     accounts: &[(Account, TokenHandle)],
 ) -> Result<(Vec<Transport>, Serving), String> {
     if let Some(proxy) = proxy_before_loopback(&**world, &http) {
@@ -86,7 +91,7 @@ fn try_begin(
             "{proxy} would get the requests that are for 127.0.0.1; set the environment variable NO_PROXY=127.0.0.1 for Orthanc"
         ));
     }
-    let (listener, port) = listen(port).map_err(|error| {
+    let (listener, port) = held.listen(port).map_err(|error| {
         format!("127.0.0.1:{port} cannot be listened on ({error}); set GoogleCloudPlatform.GatewayPort to a free port, or leave it out")
     })?;
     // To the Orthancs before 1.13 a limit of 0 means 60 s.
@@ -121,19 +126,11 @@ fn try_begin(
         settings.http_version = HttpVersion::Two;
     }
     let gateway = Gateway::new(settings, Arc::clone(world), stores);
-    let serving = Serving::start(host.clone(), listener, gateway);
+    let serving = Serving::start(host.clone(), listener, held.clone(), gateway);
     let serving = serving.map_err(|error| {
         format!("its thread could not be started ({error}); free memory or raise the limit of threads, and restart Orthanc")
     })?;
     Ok((transports, serving))
-}
-
-/// Listens on the loopback address alone: to anybody else the gateway does not exist.
-fn listen(port: u16) -> io::Result<(TcpListener, u16)> {
-    let listener = TcpListener::bind(("127.0.0.1", port))?;
-    listener.set_nonblocking(true)?;
-    let port = listener.local_addr()?.port();
-    Ok((listener, port))
 }
 
 /// Nobody can guess it; one for each account, so that none leads to another's store.
@@ -152,15 +149,17 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Starts to serve `gateway` at `listener`.
+    /// Starts to serve `gateway` at `listener`, of `port`.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(crate) fn start(host: Host, listener: TcpListener, gateway: Gateway) -> io::Result<Self> {
+    pub(crate) fn start(host: Host, listener: TcpListener, port: Port, gateway: Gateway) -> io::Result<Self> {
         let served = gateway.clone();
         let runtime = runtime(&host)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
+            // However the thread ends: behind it nobody takes connections.
+            let refuse_at_end = RefuseAtEnd(port);
             host.name_current_thread(THREAD_NAME);
             let log = logging::into_log_of(&host);
             runtime.block_on(async {
@@ -172,6 +171,7 @@ impl Serving {
                 }
             });
             end(runtime);
+            drop(refuse_at_end);
             drop(log);
             host.clear_current_thread_name();
         })?;

@@ -13,6 +13,7 @@ mod gateway;
 mod logging;
 mod metrics;
 mod page;
+mod port;
 pub mod publication;
 mod publisher;
 mod running;
@@ -31,6 +32,7 @@ use std::{
 use google_credentials::{Outside, World as _};
 use orthanc_gcp_configuration::{Configuration, Finding, SECTION, Severity};
 use orthanc_sdk::{Change, Host, Plugin, Refusal, RestReply, RestRequest, Version};
+use port::Port;
 use publication::Wipe;
 use running::Running;
 use status::{Phase, Status, Trouble};
@@ -42,6 +44,8 @@ pub struct GoogleCloudPlatform {
     wipe: Wipe,
     status: Arc<Status>,
     running: Mutex<Option<Running>>,
+    /// The gateway's, until `OrthancPluginFinalize`.
+    port: Port,
 }
 
 impl Plugin for GoogleCloudPlatform {
@@ -66,6 +70,7 @@ impl Plugin for GoogleCloudPlatform {
             wipe: dicomweb::wipe(),
             status,
             running: Mutex::new(None),
+            port: Port::default(),
         })
     }
 
@@ -115,6 +120,7 @@ impl GoogleCloudPlatform {
             self.configuration.clone(),
             self.wipe,
             Arc::clone(&self.status),
+            self.port.clone(),
         ) {
             Ok(running) => *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running),
             Err(error) => {

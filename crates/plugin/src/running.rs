@@ -22,6 +22,7 @@ use crate::{
     dicomweb::DicomWeb,
     gateway::{self, Transport},
     logging,
+    port::Port,
     publication::Wipe,
     publisher::Publisher,
     status::{self, History, Live, LiveAccount, Phase, Status, Trouble},
@@ -44,6 +45,7 @@ impl Running {
         configuration: Configuration,
         wipe: Wipe,
         status: Arc<Status>,
+        port: Port,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
@@ -52,7 +54,7 @@ impl Running {
             let log = logging::into_log_of(&host);
             let world = Outside::new(configuration.http.clone());
             tell_of_defects(&status, &world, || {
-                runtime.block_on(run(&host, configuration, wipe, &status, stopped));
+                runtime.block_on(run(&host, configuration, wipe, &status, &port, stopped));
             });
             drop(runtime);
             drop(log);
@@ -87,6 +89,7 @@ async fn run(
     configuration: Configuration,
     wipe: Wipe,
     status: &Status,
+    port: &Port,
     stopped: oneshot::Receiver<()>,
 ) {
     let Configuration { accounts, dicomweb: settings, http, look_every, gateway_port, .. } = configuration;
@@ -125,7 +128,8 @@ async fn run(
         kept_accounts.push((account, handle));
     }
     keepers.spawn(watch_files(Arc::clone(&world), watched));
-    let (transports, serving) = gateway::begin(host, http.clone(), &world, gateway_port, &kept_accounts);
+    let (transports, serving) =
+        gateway::begin(host, http.clone(), &world, (gateway_port, port), &kept_accounts);
     let shows_tokens = transports.iter().any(|transport| !matches!(transport, Transport::Gateway { .. }));
     if settings.servers_in_database && shows_tokens {
         tracing::warn!(

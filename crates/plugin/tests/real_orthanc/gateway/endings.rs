@@ -1,6 +1,6 @@
 //! Orthanc stops, restarts inside its process, or is killed in the middle of transfers.
 
-use std::time::Duration;
+use std::{net::TcpStream, time::Duration};
 
 use google_emulator::{Fault, Route};
 
@@ -23,6 +23,26 @@ fn uploading(stage: &Stage) -> (Study, Vec<String>) {
     stow(stage, &resources);
     stage.wait_until("an upload under way", || stage.scene.emulator.gauges().requests_now > 2);
     (study, resources)
+}
+
+#[test]
+fn port_stays_taken_while_jobs_go_on() {
+    let stage = ready();
+    let port = port(&stage);
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| stage.orthanc.stop().unwrap());
+        // Orthanc's HTTP server goes on for some seconds after its plugins were told to stop, and so do its jobs.
+        while !stopping.is_finished() {
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                let http = TcpStream::connect(("127.0.0.1", stage.orthanc.port()));
+                assert!(http.is_err(), "another program could listen where Orthanc's jobs send images");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(stopping.join().unwrap().code(), Some(0));
+    });
+    drop(TcpListener::bind(("127.0.0.1", port)).unwrap());
 }
 
 fn stops_at_once(stage: &Stage) {
