@@ -112,7 +112,7 @@ pub(crate) struct GatewayOptions {
     pub(crate) without_secret: bool,
 
     /// Let web pages of this origin ask, such as `https://viewer.example`; may be repeated
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = dicomweb_gateway::origin)]
     pub(crate) allow_origin: Vec<String>,
 
     /// Say more: each request and each renewal

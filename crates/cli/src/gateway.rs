@@ -126,6 +126,7 @@ async fn serve(
             secret: secret.cloned(),
             tokens: with_tokens.then_some(tokens),
             on_conflict: account.on_conflict,
+            passed_fields: account.header_fields().map(str::to_owned).collect(),
             in_trouble: Arc::default(),
             root: Arc::new(move |universe_domain| account.url(universe_domain)),
         });

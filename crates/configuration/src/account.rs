@@ -66,6 +66,12 @@ pub struct Account {
 }
 
 impl Account {
+    /// The names of the header fields that the user has set for its server in `DicomWeb.Servers`.
+    pub fn header_fields(&self) -> impl Iterator<Item = &str> {
+        let fields = self.options.get("HttpHeaders").and_then(Value::as_object);
+        fields.into_iter().flat_map(|fields| fields.keys().map(String::as_str))
+    }
+
     /// How the log calls it.
     pub fn title(&self) -> String {
         format!("Account \"{}\"", self.name)

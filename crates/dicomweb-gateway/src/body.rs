@@ -32,6 +32,19 @@ pub(crate) fn copy_end_to_end(from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
+/// Copies what a store has answered, without what it says about its own address: who may read it there, and what a browser
+/// is to remember of it.
+pub(crate) fn copy_answer(from: &HeaderMap, to: &mut HeaderMap) {
+    copy_end_to_end(from, to);
+    let is_of_address = |name: &HeaderName| {
+        name.as_str().starts_with("access-control-")
+            || [header::ALT_SVC, header::SET_COOKIE, header::STRICT_TRANSPORT_SECURITY].contains(name)
+    };
+    for name in from.keys().filter(|name| is_of_address(name)) {
+        to.remove(name);
+    }
+}
+
 /// Whether a field is about one connection.
 fn is_of_connection(name: &HeaderName) -> bool {
     [

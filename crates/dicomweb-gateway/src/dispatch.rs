@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use crate::{
     accept::{self, Retrieval, TransferSyntaxes},
+    admission,
     body::ResponseBody,
     forward,
     gateway::Shared,
     multipart,
     path::Target,
+    refusal::Refusal,
     retrieve,
     store::Store,
     stow,
@@ -36,12 +38,40 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     match wanted(request.method(), target, request.headers()) {
-        Wanted::Store { study } => stow::answer(shared, store, study, request).await,
+        Wanted::Store { study } => match unreadable(request.headers()) {
+            None => stow::answer(shared, store, study, request).await,
+            Some(refusal) => {
+                admission::drain(request).await;
+                refusal
+            }
+        },
         Wanted::Retrieve { study, series, syntaxes } => {
             retrieve::answer(shared, store, study, series, syntaxes, request.headers()).await
         }
         Wanted::Other => forward::answer(shared, store, target, request).await,
     }
+}
+
+/// What is answered to an upload whose body is another one than it seems: compressed, or a part of it.
+fn unreadable(headers: &HeaderMap) -> Option<Response<ResponseBody>> {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    let mut codings = codings.flat_map(|codings| codings.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    if codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")) {
+        let cause = "the upload is compressed as a whole (Content-Encoding)";
+        let remedy = "send it without Content-Encoding; the instances in it may have any transfer syntax";
+        let refusal = Refusal::own(StatusCode::UNSUPPORTED_MEDIA_TYPE, cause, remedy);
+        let mut response = refusal.into_response();
+        // RFC 9110 section 12.5.3: what would have been taken.
+        response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        return Some(response);
+    }
+    if headers.contains_key(header::CONTENT_RANGE) {
+        // RFC 9110 section 14.4
+        let cause = "the request has Content-Range, which an upload of instances does not have";
+        let refusal = Refusal::own(StatusCode::BAD_REQUEST, cause, "send each instance whole");
+        return Some(refusal.into_response());
+    }
+    None
 }
 
 fn wanted<'a>(method: &Method, target: &Target<'a>, headers: &HeaderMap) -> Wanted<'a> {
@@ -71,8 +101,6 @@ fn retrieval<'a>(study: &'a str, series: Option<&'a str>, headers: &HeaderMap) -
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn check(

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
 
 use crate::{
-    body::{self, Broken, ResponseBody, copy_end_to_end},
+    body::{self, Broken, ResponseBody, copy_answer},
     content::Content,
     exchange::{Answer, AnswerBody, Ask, Attempts, without_query},
     gateway::Shared,
@@ -33,7 +33,7 @@ pub(crate) async fn answer(
             Some(query) => format!("{}?{query}", target.path),
             None => target.path.to_owned(),
         },
-        headers: passed_on(&parts.headers),
+        headers: parts.headers,
         content: match parts.method {
             Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS => Content::Empty,
             // Whether Google has already done it is not known after a failure, so it is sent once.
@@ -92,7 +92,7 @@ async fn begin(shared: &Arc<Shared>, store: &Store, ask: &Ask) -> Result<Respons
                     Some(first) => streamed(first, body),
                 });
                 *response.status_mut() = status;
-                copy_end_to_end(&headers, response.headers_mut());
+                copy_answer(&headers, response.headers_mut());
                 return Ok(response);
             }
             Err(error) => attempts.broke(&error).await?,
@@ -121,58 +121,9 @@ fn streamed(first: Bytes, body: AnswerBody) -> ResponseBody {
     StreamBody::new(frames).boxed_unsync()
 }
 
-/// The header fields that reach Google: not those of the connection, and nothing that speaks of who is asking.
-pub(crate) fn passed_on(headers: &HeaderMap) -> HeaderMap {
-    let mut passed_on = HeaderMap::new();
-    copy_end_to_end(headers, &mut passed_on);
-    for name in [
-        header::AUTHORIZATION,
-        header::HOST,
-        header::COOKIE,
-        header::EXPECT,
-        header::CONTENT_LENGTH,
-        header::FORWARDED,
-        header::FROM,
-        header::VIA,
-        header::ORIGIN,
-        header::REFERER,
-        HeaderName::from_static("x-real-ip"),
-        // Google's servers would take it for the method.
-        HeaderName::from_static("x-http-method-override"),
-    ] {
-        passed_on.remove(name);
-    }
-    let said_by_proxies =
-        headers.keys().filter(|name| SAID_BY_PROXIES.iter().any(|with| name.as_str().starts_with(with)));
-    for name in said_by_proxies {
-        passed_on.remove(name);
-    }
-    passed_on
-}
-
-/// With these begin the fields in which reverse proxies, and logins before them, say who asks, and from where: oauth2-proxy's,
-/// Authelia's, authentik's, ingress-nginx's, Cloudflare's, Azure's, Amazon's and Google's among them.
-const SAID_BY_PROXIES: [&str; 15] = [
-    "cf-",
-    "remote-",
-    "ssl-client-",
-    "true-client-",
-    "x-amzn-",
-    "x-auth",
-    "x-client-",
-    "x-forwarded-",
-    "x-goog-authenticated-",
-    "x-goog-iap-",
-    "x-ms-client-",
-    "x-ms-token-",
-    "x-original-",
-    "x-remote-",
-    "x-webauth-",
-];
-
-/// The same of a request that becomes others: without those that speak of its body, or of the one that answers it.
+/// The header fields of a request that becomes others: without those that speak of its body, or of the one that answers it.
 pub(crate) fn passed_on_of_transfer(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = passed_on(headers);
+    let mut headers = headers.clone();
     for name in [
         header::ACCEPT,
         header::ACCEPT_ENCODING,
@@ -181,6 +132,8 @@ pub(crate) fn passed_on_of_transfer(headers: &HeaderMap) -> HeaderMap {
         HeaderName::from_static("content-md5"),
         HeaderName::from_static("digest"),
         HeaderName::from_static("content-digest"),
+        HeaderName::from_static("repr-digest"),
+        header::CONTENT_RANGE,
         header::IF_MATCH,
         header::IF_NONE_MATCH,
         header::IF_MODIFIED_SINCE,

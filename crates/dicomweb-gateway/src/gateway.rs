@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     memory::Memory,
+    places::Places,
     server,
     settings::Settings,
     store::Store,
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) troubles: Troubles,
     pub(crate) remembered: Remembered,
     pub(crate) overwriting: Overwriting,
+    pub(crate) places: Arc<Places>,
     pub(crate) stores: Vec<Store>,
 }
 
@@ -60,6 +62,7 @@ impl Gateway {
                 troubles,
                 remembered,
                 overwriting,
+                places: Arc::default(),
                 stores,
             }),
         }
@@ -78,7 +81,7 @@ impl Gateway {
 
     /// What was done since the start.
     pub fn counts(&self) -> Counts {
-        self.shared.transfers.totals.counts()
+        Counts { connections_refused: self.shared.places.refused(), ..self.shared.transfers.totals.counts() }
     }
 
     /// How many transfers are under way.

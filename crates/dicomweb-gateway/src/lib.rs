@@ -3,7 +3,8 @@
 //! A [`Gateway`] is an HTTP server with one path for each account. Whatever DICOMweb client sends its requests there gets
 //! them answered by Google, with the account's token of that moment. Read top-down:
 //!
-//! 1. `server` takes connections and requests: limits, secret, and `path`, which keeps requests below their account.
+//! 1. `server` takes connections, for which `places` has room; `admission` lets requests in: secret, `origin`, and `path`,
+//!    which keeps them below their account.
 //! 2. A request becomes one of three things: `stow` cuts an upload into instances and sends them in batches side by
 //!    side; `retrieve` fetches the instances of a study or series side by side; `forward` passes everything else on.
 //! 3. All three ask Google through `exchange`: token, attempts, limits of inactivity; `retry` decides what is tried
@@ -14,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accept;
+mod admission;
 mod body;
 mod client_gone;
 mod connection_table;
@@ -31,7 +33,9 @@ mod media_type;
 mod memory;
 pub mod multipart;
 mod origin;
+mod passed_fields;
 mod path;
+mod places;
 mod refusal;
 mod retrieve;
 mod retry;
@@ -40,12 +44,14 @@ mod server;
 mod settings;
 mod store;
 mod stow;
+mod system_parameters;
 mod transfers;
 mod trouble;
 mod words;
 
 pub use gateway::Gateway;
 pub use loopback::proxy_before_loopback;
+pub use origin::origin;
 pub use settings::Settings;
 pub use store::{OnConflict, Store};
 pub use transfers::{AccountCounts, Counts, Kind, Report, Stage};

@@ -32,6 +32,8 @@ pub(crate) fn take_apart(target: &str) -> Result<Target<'_>, Outside> {
     let (account, path) = path.split_once('/').unwrap_or((path, ""));
     let account = percent_decode_str(account).decode_utf8();
     let account = account.map_err(|_| Outside("the account's name is not UTF-8"))?.into_owned();
+    // Google takes one slash at the end as well (`studies/`), and it leads nowhere else.
+    let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
     if !path.is_empty() {
         path.split('/').try_for_each(check)?;
     }
@@ -42,7 +44,7 @@ pub(crate) fn take_apart(target: &str) -> Result<Target<'_>, Outside> {
 fn check(segment: &str) -> Result<(), Outside> {
     let decoded: Vec<u8> = percent_decode_str(segment).collect();
     if decoded.is_empty() {
-        return Err(Outside("the path has an empty segment (a doubled slash, or one at its end)"));
+        return Err(Outside("the path has an empty segment (a doubled slash)"));
     }
     if decoded == b"." || decoded.starts_with(b"..") {
         return Err(Outside("the path has a dot segment"));
@@ -64,6 +66,8 @@ mod tests {
             ("/hospital/studies", "hospital", "studies", None),
             ("/hospital/", "hospital", "", None),
             ("/hospital", "hospital", "", None),
+            ("/hospital/studies/", "hospital", "studies", None),
+            ("/hospital/studies/1.2/?limit=1", "hospital", "studies/1.2", Some("limit=1")),
             ("/my%20store/studies?limit=1&x=..%2F", "my store", "studies", Some("limit=1&x=..%2F")),
             (
                 "/h/studies/1.2/series/3/instances/4/frames/1%2C2",
@@ -92,7 +96,11 @@ mod tests {
             "/h/..%5cx",
             "/h/..\\x",
             "/h//studies",
-            "/h/studies/",
+            "/h/studies//",
+            "/h//",
+            "/h/studies/%2F",
+            "/h/studies/1%2F",
+            "/h/studies/../",
             "/h/studies//1",
             "/h/%252e%252e/x",
             "/h/a%00b",

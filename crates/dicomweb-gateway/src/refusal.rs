@@ -110,7 +110,7 @@ impl Refusal {
             *response.status_mut() = StatusCode::BAD_GATEWAY;
         }
         if let Some((headers, body)) = self.google.filter(|_| !leads_away) {
-            body::copy_end_to_end(&headers, response.headers_mut());
+            body::copy_answer(&headers, response.headers_mut());
             // What is passed on may be shorter than what Google has sent.
             response.headers_mut().remove(header::CONTENT_LENGTH);
             *response.body_mut() = body::whole(body);

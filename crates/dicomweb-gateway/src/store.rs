@@ -30,6 +30,8 @@ pub struct Store {
     pub tokens: Option<TokenHandle>,
     /// What becomes of different instances with the same UIDs.
     pub on_conflict: OnConflict,
+    /// Header fields of requests that are passed on besides those of DICOMweb, because the administrator has named them.
+    pub passed_fields: Vec<String>,
     /// Notified when a request has failed in vain for a reason that may concern all of them: whoever wants to know how the store
     /// takes the account may look.
     pub in_trouble: Arc<Notify>,

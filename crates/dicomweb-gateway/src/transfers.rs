@@ -101,6 +101,8 @@ pub struct Counts {
     pub instances_duplicate: u64,
     /// Instances that were passed on to whoever retrieved them.
     pub instances_retrieved: u64,
+    /// Connections that were closed because others needed their places.
+    pub connections_refused: u64,
     /// Transfers that ended, by kind and stage; those that have not happened are not there.
     pub transfers: BTreeMap<(Kind, Stage), u64>,
     /// The same of each account that has had a transfer.
@@ -261,6 +263,7 @@ impl Totals {
             instances_failed: sum(|account| account.instances_failed),
             instances_duplicate: sum(|account| account.instances_duplicate),
             instances_retrieved: sum(|account| account.instances_retrieved),
+            connections_refused: 0,
             transfers,
             accounts,
         }

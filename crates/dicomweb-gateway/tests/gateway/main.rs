@@ -11,5 +11,6 @@
 
 mod door;
 mod forward;
+mod requests;
 mod stage;
 mod stow;

@@ -23,6 +23,9 @@ pub(crate) const ACCOUNT: &str = "my store";
 /// What the client shows.
 pub(crate) const SECRET: &str = "knock-knock-knock-knock";
 
+/// The header field that the administrator has named.
+pub(crate) const NAMED_FIELD: &str = "X-Site";
+
 /// The account's `QuotaProject`.
 pub(crate) const PAYER: &str = "payer";
 
@@ -62,6 +65,23 @@ impl Stage {
         on_conflict: OnConflict,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
+        Self::begin(emulator, version, Some(SECRET), on_conflict, change)
+    }
+
+    /// Serving everybody on this machine, as `orthanc-gcp gateway` without a secret; pages of `origin` may ask.
+    pub(crate) fn without_secret(origin: &str) -> Self {
+        let origins = vec![origin.to_owned()];
+        let emulator = Emulator::builder().start().unwrap();
+        Self::begin(emulator, "v1", None, OnConflict::Fail, |settings| settings.allowed_origins = origins)
+    }
+
+    fn begin(
+        emulator: Emulator,
+        version: &str,
+        secret: Option<&str>,
+        on_conflict: OnConflict,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key.json");
         emulator.write_service_account_key(&key).unwrap();
@@ -83,10 +103,11 @@ impl Stage {
         let root = format!("{}/", root.trim_end_matches('/'));
         let store = Store {
             name: ACCOUNT.to_owned(),
-            secret: Some(Secret::new(SECRET)),
+            secret: secret.map(Secret::new),
             root: Arc::new(move |_| root.clone()),
             tokens: Some(tokens),
             on_conflict,
+            passed_fields: vec![NAMED_FIELD.to_owned()],
             in_trouble: Arc::default(),
         };
         let gateway = Gateway::new(settings, Arc::clone(&world), vec![store]);

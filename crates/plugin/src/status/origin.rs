@@ -13,8 +13,9 @@ pub(super) fn is_foreign(request: &RestRequest<'_>) -> bool {
     match request.header("sec-fetch-site") {
         // The browser knows the address that it was given, whatever a reverse proxy makes of `Host`. `none` is the user.
         Some("same-origin" | "none") => return false,
-        Some("cross-site") => return true,
-        _ => {}
+        // The same registrable domain is another host's page all the same. What it says else is not known.
+        Some(_) => return true,
+        None => {}
     }
     let Some(origin) = request.header("origin") else { return false };
     // `null`, of a page that does not say who it is, is no host.
@@ -48,6 +49,11 @@ mod tests {
             (&[here, ("sec-fetch-site", "cross-site"), ("origin", "http://pacs.example:8042")], true),
             (&[here, ("sec-fetch-site", "same-origin")], false),
             (&[here, ("sec-fetch-site", "same-site"), ("origin", "https://wiki.example")], true),
+            (&[here, ("sec-fetch-site", "same-site")], true),
+            (&[here, ("sec-fetch-site", "same-site"), ("origin", "http://pacs.example:9999")], true),
+            (&[here, ("sec-fetch-site", "Same-Site")], true),
+            (&[here, ("sec-fetch-site", "")], true),
+            (&[here, ("sec-fetch-site", "none")], false),
             (&[here, ("origin", "http://pacs.example:8042")], false),
             (&[here, ("origin", "http://pacs.example.evil.example")], true),
             (&[here, ("origin", "null")], true),
