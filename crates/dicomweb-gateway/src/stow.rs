@@ -3,7 +3,7 @@
 //! `upload` is the whole: `intake` reads instances, which `spool` keeps where memory does not; `gather` makes batches of them;
 //! `send` sends one and finds out what became of its instances, with `conflict` where the store has others with the same
 //! names; `parallelism` says how many are under way at once. `finish` ends it, and `answer` puts one response together.
-//! `remembered` is what later uploads need to know.
+//! `remembered` is what later uploads need to know, and `job` tells which of them continue one another.
 
 mod answer;
 mod conflict;
@@ -11,6 +11,7 @@ mod finish;
 mod gather;
 mod instance;
 mod intake;
+mod job;
 mod listing;
 mod parallelism;
 mod records;
@@ -26,7 +27,7 @@ use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 pub(crate) use self::{conflict::Overwriting, remembered::Remembered};
-use self::{intake::Intake, send::Way, upload::Upload};
+use self::{intake::Intake, job::Job, send::Way, upload::Upload};
 use crate::{
     accept, body::ResponseBody, forward, gateway::Shared, multipart, refusal::Refusal, store::Store,
     transfers::Kind,
@@ -53,8 +54,9 @@ pub(crate) async fn answer(
     let headers = forward::passed_on_of_transfer(&parts.headers);
     let way =
         Way { shared, store, study, headers: &headers, transfer: Some(&transfer), complaints: &complaints };
-    let mut upload = Upload::new(way, &transfer);
-    let intake = Intake::new(shared, &store.name, incoming, &boundary);
+    let job = Job::of_boundary(&boundary);
+    let mut upload = Upload::new(way, &transfer, job.clone());
+    let intake = Intake::new(shared, &store.name, job, incoming, &boundary);
     let end = upload.run(intake, parts.extensions.get().cloned()).await;
     let (response, stage) = upload.finish(end, accept::stow_answer_format(&parts.headers)).await;
     drop(upload);

@@ -1,6 +1,6 @@
 //! The end of an upload: what is still missing, what is answered, and what is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use google_credentials::{Failure, FailureKind};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -87,17 +87,22 @@ impl Upload<'_> {
         (self.merged(format, &items), Some(stage))
     }
 
-    /// Instances of the same studies that earlier uploads have read and not stored, and that the store still lacks.
+    /// Instances that earlier uploads of the same job have read and not stored, and that the store still lacks.
     async fn still_missing(&mut self) -> Vec<answer::Item> {
         let Way { shared, store, .. } = self.way;
+        let Some(job) = &self.records.job else { return Vec::new() };
+        let mut missing = shared.remembered.missing(&store.name, job, shared.world.now());
+        if missing.is_empty() {
+            return Vec::new();
+        }
         let stored = self.records.names();
+        missing.retain(|missing| !stored.contains(&missing.name));
+        let mut studies = BTreeMap::<Uid, Vec<Missing>>::new();
+        for missing in missing {
+            studies.entry(missing.name.study.clone()).or_default().push(missing);
+        }
         let mut items = Vec::new();
-        for study in self.records.studies() {
-            let mut missing = shared.remembered.missing(&store.name, &study);
-            missing.retain(|missing| !stored.contains(&missing.name));
-            if missing.is_empty() {
-                continue;
-            }
+        for (study, missing) in studies {
             let listed = self.listing(&study).await;
             let (found, missing): (Vec<_>, Vec<_>) = missing
                 .into_iter()
@@ -106,8 +111,8 @@ impl Upload<'_> {
             items.extend(missing.into_iter().map(|Missing { name, why }| answer::Item {
                 name: Some(name),
                 outcome: Outcome::failed(match why {
-                    Some(why) => format!("an earlier upload of this study could not store this instance: {why}"),
-                    None => "an earlier upload of this study ended before this instance was stored; send the study again as a whole".to_owned(),
+                    Some(why) => format!("an earlier upload of this job could not store this instance: {why}"),
+                    None => "an earlier upload of this job ended before this instance was stored; send the study again as a whole".to_owned(),
                 }),
             }));
         }
@@ -125,7 +130,8 @@ impl Upload<'_> {
             self.transfer.lacks(name.instance.as_str());
         }
         let studies = of_studies(&names.iter().map(|name| name.study.clone()).collect());
-        let cause = format!("an earlier upload{studies} has read what is not in the store");
+        let cause =
+            format!("an earlier upload of this job has read instances{studies} that are not in the store");
         self.transfer.failed(0, &cause);
         items
             .iter()

@@ -11,7 +11,8 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::{
     instance::{Digest, Held, Kept, Name},
-    remembered::Missing,
+    job::Job,
+    remembered::{MOST_MISSING, Missing},
     spool,
 };
 use crate::{
@@ -33,6 +34,7 @@ const A_MOMENT: Duration = Duration::from_secs(5);
 pub(super) struct Intake {
     shared: Arc<Shared>,
     account: String,
+    job: Option<Job>,
     body: Incoming,
     cutter: Cutter,
     block: BytesMut,
@@ -40,6 +42,10 @@ pub(super) struct Intake {
     parts: usize,
     /// What is read and has no place in memory.
     unplaced: Option<Bytes>,
+    /// Everything was read.
+    is_complete: bool,
+    /// Instances that the client may believe to have sent, and that go no further.
+    left_out: Vec<Missing>,
 }
 
 /// The part that is being read.
@@ -93,16 +99,25 @@ pub(super) enum Broken {
 }
 
 impl Intake {
-    pub(super) fn new(shared: &Arc<Shared>, account: &str, body: Incoming, boundary: &str) -> Self {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        account: &str,
+        job: Option<Job>,
+        body: Incoming,
+        boundary: &str,
+    ) -> Self {
         Self {
             shared: Arc::clone(shared),
             account: account.to_owned(),
+            job,
             body,
             cutter: Cutter::new(boundary.as_bytes()),
             block: BytesMut::new(),
             part: None,
             parts: 0,
             unplaced: None,
+            is_complete: false,
+            left_out: Vec::new(),
         }
     }
 
@@ -135,7 +150,10 @@ impl Intake {
                         return Ok(arrival);
                     }
                 }
-                Some(Event::End) => return Ok(Arrival::End),
+                Some(Event::End) => {
+                    self.is_complete = true;
+                    return Ok(Arrival::End);
+                }
                 None => match self.frame().await? {
                     Some(bytes) => self.cutter.feed(bytes),
                     None => self.cutter.finish()?,
@@ -188,7 +206,11 @@ impl Intake {
                 }
                 Ok(Some(Event::Data(bytes))) => self.look_at(&bytes),
                 Ok(Some(Event::EndOfPart)) => self.not_stored(),
-                Ok(Some(Event::End)) | Err(_) => return,
+                Ok(Some(Event::End)) => {
+                    self.is_complete = true;
+                    return;
+                }
+                Err(_) => return,
                 Ok(None) => match timeout(A_MOMENT, self.frame()).await {
                     Ok(Ok(Some(bytes))) => self.cutter.feed(bytes),
                     _ => return,
@@ -202,16 +224,29 @@ impl Intake {
         while let Ok(Some(_)) = self.frame().await {}
     }
 
-    /// The present instance goes no further.
-    pub(super) fn not_stored(&mut self) {
-        if let Some(part) = self.part.take() {
-            self.goes_no_further(Name::of(part.reader.identity()).map(Arc::new));
+    /// Whether everything was read.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The present instance goes no further. The client may believe that it is sent.
+    fn not_stored(&mut self) {
+        if let Some(part) = self.part.take()
+            && let Some(name) = Name::of(part.reader.identity())
+            && self.job.is_some()
+            && self.left_out.len() < MOST_MISSING
+        {
+            self.left_out.push(Missing::from(Arc::new(name)));
         }
     }
 
-    /// An instance that the client may believe to have sent is not stored.
-    pub(super) fn goes_no_further(&self, name: Option<Arc<Name>>) {
-        self.shared.remembered.not_stored(&self.account, name.map(Missing::from));
+    /// Remembers what goes no further, for when the job is resubmitted. One that has sent everything has nothing left to send.
+    pub(super) fn remember_left_out(&mut self) {
+        self.not_stored();
+        let left_out = std::mem::take(&mut self.left_out);
+        if let Some(job) = self.job.as_ref().filter(|_| !self.is_complete) {
+            self.shared.remembered.not_stored(&self.account, job, left_out, self.shared.world.now());
+        }
     }
 
     /// The next bytes of the body; none for other frames.
@@ -352,6 +387,6 @@ impl Intake {
 /// Whatever ends the reading of an instance in its middle: the client may believe that it was sent.
 impl Drop for Intake {
     fn drop(&mut self) {
-        self.not_stored();
+        self.remember_left_out();
     }
 }

@@ -5,18 +5,22 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     answer::Item,
     instance::{Digest, Held, Name, Outcome},
+    job::Job,
     remembered::Missing,
 };
 use crate::{dicom_identity::Uid, gateway::Shared};
 
-/// The book. Dropped, it tells the gateway's memory what was read and not stored: whatever ended the upload, a client that
-/// vanished too.
+/// The book. Dropped, it tells the gateway's memory what was read and not stored where the upload broke off before its end,
+/// whatever ended it: its job may be resubmitted, and sends the rest.
 pub(super) struct Records {
     shared: Arc<Shared>,
     account: String,
+    pub(super) job: Option<Job>,
     all: Vec<Record>,
     pub(super) bytes: u64,
     pub(super) present: usize,
+    /// The client has sent it to its end. So nothing continues it: its job, resubmitted, has nothing left to send.
+    pub(super) is_complete: bool,
     /// Everything is stored, and its client is told so.
     pub(super) is_settled: bool,
 }
@@ -29,13 +33,15 @@ struct Record {
 }
 
 impl Records {
-    pub(super) fn new(shared: &Arc<Shared>, account: &str) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, account: &str, job: Option<Job>) -> Self {
         Self {
             shared: Arc::clone(shared),
             account: account.to_owned(),
+            job,
             all: Vec::new(),
             bytes: 0,
             present: 0,
+            is_complete: false,
             is_settled: false,
         }
     }
@@ -158,6 +164,9 @@ impl Drop for Records {
         if self.is_settled {
             remembered.settled(&self.account, names());
         }
-        remembered.not_stored(&self.account, is_out.into_iter().filter_map(Record::missing));
+        if let Some(job) = self.job.as_ref().filter(|_| !self.is_complete) {
+            let missing = is_out.into_iter().filter_map(Record::missing);
+            remembered.not_stored(&self.account, job, missing, self.shared.world.now());
+        }
     }
 }

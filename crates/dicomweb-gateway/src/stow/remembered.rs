@@ -8,21 +8,26 @@ use std::{
 
 use ring::digest::{SHA256, digest};
 
-use super::instance::{Digest, Name};
+use super::{
+    instance::{Digest, Name},
+    job::Job,
+};
 use crate::dicom_identity::Uid;
 
 /// How many stored instances of uploads that failed are remembered, the newest. Each takes 150 bytes.
 const MOST_STORED: usize = 100_000;
 /// How long. A failed upload is begun again within hours; later, somebody else may have put another instance in its place.
 const FRESH: Duration = Duration::from_secs(6 * 3600);
-/// How many missing instances are remembered, those of the newest studies. Each takes 400 bytes.
-const MOST_MISSING: usize = 20_000;
+/// How many missing instances are remembered, those of the newest jobs. Each takes 400 bytes.
+pub(crate) const MOST_MISSING: usize = 20_000;
+/// How long. Whoever resubmits a job later than a week after it failed cannot be told any more what it leaves out.
+const RESUBMITTED_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The memory of a gateway; it ends with it.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
     stored: Mutex<Stored>,
-    missing: Mutex<VecDeque<Study>>,
+    missing: Mutex<VecDeque<Unfinished>>,
 }
 
 /// Stands for an account and an instance, or a study, of it.
@@ -44,11 +49,13 @@ struct Entry {
     at: SystemTime,
 }
 
-/// What is missing of a study.
+/// What a job has read and not stored, while it can still be resubmitted.
 #[derive(Debug)]
-struct Study {
+struct Unfinished {
     account: String,
-    uid: Uid,
+    job: Job,
+    /// When it was told last.
+    at: SystemTime,
     instances: BTreeMap<Uid, Missing>,
 }
 
@@ -63,6 +70,13 @@ pub(crate) struct Missing {
 impl From<Arc<Name>> for Missing {
     fn from(name: Arc<Name>) -> Self {
         Self { name, why: None }
+    }
+}
+
+impl Unfinished {
+    /// Whether its job may still be resubmitted. A clock that went back makes nothing older.
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        now.duration_since(self.at).unwrap_or_default() < RESUBMITTED_WITHIN
     }
 }
 
@@ -133,24 +147,35 @@ impl Remembered {
         locked(&self.stored).entries.retain(|instance, entry| *instance != of && entry.study != of);
     }
 
-    /// An upload has read these instances and not stored them.
-    pub(crate) fn not_stored(&self, account: &str, instances: impl IntoIterator<Item = Missing>) {
+    /// An upload of this job broke off after it had read these instances, and has not stored them.
+    pub(crate) fn not_stored(
+        &self,
+        account: &str,
+        job: &Job,
+        instances: impl IntoIterator<Item = Missing>,
+        now: SystemTime,
+    ) {
+        let mut instances = instances.into_iter().peekable();
+        if instances.peek().is_none() {
+            return;
+        }
         let mut missing = locked(&self.missing);
-        for Missing { name, why } in instances {
-            let known = missing.iter().rposition(|study| study.account == account && study.uid == name.study);
-            let position = known.unwrap_or_else(|| {
-                let (account, uid) = (account.to_owned(), name.study.clone());
-                missing.push_back(Study { account, uid, instances: BTreeMap::new() });
-                missing.len() - 1
-            });
-            // Of a study that lacks so many it is enough to know these.
-            if let Some(study) =
-                missing.get_mut(position).filter(|study| study.instances.len() < MOST_MISSING)
-            {
-                study.instances.insert(name.instance.clone(), Missing { name, why });
+        let known = missing.iter().position(|known| known.account == account && known.job == *job);
+        // The newest is the last.
+        let mut unfinished = known.and_then(|position| missing.remove(position)).unwrap_or_else(|| {
+            let (account, job) = (account.to_owned(), job.clone());
+            Unfinished { account, job, at: now, instances: BTreeMap::new() }
+        });
+        unfinished.at = now;
+        for instance in instances {
+            // Of a job that lacks so many it is enough to know these.
+            if unfinished.instances.len() < MOST_MISSING {
+                unfinished.instances.insert(instance.name.instance.clone(), instance);
             }
         }
-        let mut all: usize = missing.iter().map(|study| study.instances.len()).sum();
+        missing.push_back(unfinished);
+        missing.retain(|unfinished| unfinished.is_fresh(now));
+        let mut all: usize = missing.iter().map(|unfinished| unfinished.instances.len()).sum();
         while all > MOST_MISSING
             && missing.len() > 1
             && let Some(oldest) = missing.pop_front()
@@ -159,11 +184,16 @@ impl Remembered {
         }
     }
 
-    /// What is missing of a study, as far as is known.
-    pub(crate) fn missing(&self, account: &str, study: &Uid) -> Vec<Missing> {
+    /// What earlier uploads of this job have left missing.
+    pub(crate) fn missing(&self, account: &str, job: &Job, now: SystemTime) -> Vec<Missing> {
         let missing = locked(&self.missing);
-        let study = missing.iter().find(|known| known.account == account && known.uid == *study);
-        study.map(|study| study.instances.values().cloned().collect()).unwrap_or_default()
+        let is_it =
+            |known: &&Unfinished| known.account == account && known.job == *job && known.is_fresh(now);
+        missing
+            .iter()
+            .find(is_it)
+            .map(|known| known.instances.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// The instance at this path was deleted: nobody misses it any longer. Whether somebody did.
@@ -177,16 +207,16 @@ impl Remembered {
         };
         let mut missing = locked(&self.missing);
         let mut was_missing = false;
-        for known in
-            missing.iter_mut().filter(|known| known.account == account && known.uid.as_str() == study)
-        {
-            known.instances.retain(|uid, missing| {
-                let is_it = uid.as_str() == instance && missing.name.series.as_str() == series;
+        for known in missing.iter_mut().filter(|known| known.account == account) {
+            known.instances.retain(|uid, Missing { name, .. }| {
+                let is_it = uid.as_str() == instance
+                    && name.series.as_str() == series
+                    && name.study.as_str() == study;
                 was_missing |= is_it;
                 !is_it
             });
         }
-        missing.retain(|study| !study.instances.is_empty());
+        missing.retain(|known| !known.instances.is_empty());
         was_missing
     }
 
@@ -197,13 +227,14 @@ impl Remembered {
             return;
         }
         for name in names {
-            if let Some(study) =
-                missing.iter_mut().find(|study| study.account == account && study.uid == name.study)
-            {
-                study.instances.remove(&name.instance);
+            for known in missing.iter_mut().filter(|known| known.account == account) {
+                if known.instances.get(&name.instance).is_some_and(|missing| missing.name.study == name.study)
+                {
+                    known.instances.remove(&name.instance);
+                }
             }
         }
-        missing.retain(|study| !study.instances.is_empty());
+        missing.retain(|known| !known.instances.is_empty());
     }
 }
 
@@ -270,21 +301,32 @@ mod tests {
         assert!(remembered.knows("a", &Uid::parse(b"2.7").unwrap()));
     }
 
+    fn job(digit: char) -> Job {
+        let uuid = "00000000-0000-0000-0000-000000000000".replace('0', &digit.to_string());
+        Job::of_boundary(&format!("{uuid}-{uuid}")).unwrap()
+    }
+
     #[test]
-    fn what_is_missing_is_so_until_it_is_found() {
+    fn what_a_job_left_missing_is_so_for_this_job_until_it_is_found() {
         let remembered = Remembered::default();
-        remembered.not_stored("a", [name("2", "2.1"), name("2", "2.2"), name("3", "3.1")].map(Missing::from));
-        remembered.not_stored("a", [Missing::from(name("2", "2.1"))]);
-        let missing =
-            |account, study: &str| remembered.missing(account, &Uid::parse(study.as_bytes()).unwrap()).len();
-        assert_eq!(
-            (missing("a", "2"), missing("a", "3"), missing("a", "4"), missing("b", "2")),
-            (2, 1, 0, 0)
-        );
-        remembered.found("a", [&*name("2", "2.1"), &*name("3", "3.1"), &*name("4", "4.1")]);
-        assert_eq!((missing("a", "2"), missing("a", "3")), (1, 0));
-        let many = (0..MOST_MISSING).map(|number| Missing::from(name("5", &format!("5.{number}"))));
-        remembered.not_stored("a", many);
-        assert_eq!((missing("a", "2"), missing("a", "5")), (0, MOST_MISSING));
+        let not_stored = |account: &str, digit, names: Vec<Arc<Name>>, seconds| {
+            remembered.not_stored(account, &job(digit), names.into_iter().map(Missing::from), at(seconds));
+        };
+        let missing = |account, digit, seconds| remembered.missing(account, &job(digit), at(seconds)).len();
+        not_stored("a", '1', vec![name("2", "2.1"), name("2", "2.2"), name("3", "3.1")], 0);
+        not_stored("a", '1', vec![name("2", "2.1")], 0);
+        not_stored("a", '2', vec![name("2", "2.1")], 0);
+        let counts = (missing("a", '1', 1), missing("a", '2', 1), missing("a", '3', 1), missing("b", '1', 1));
+        assert_eq!(counts, (3, 1, 0, 0));
+        remembered.found("a", [&*name("2", "2.1"), &*name("3", "3.1"), &*name("4", "2.2")]);
+        assert_eq!((missing("a", '1', 1), missing("a", '2', 1)), (1, 0));
+        let week = RESUBMITTED_WITHIN.as_secs();
+        assert_eq!((missing("a", '1', week - 1), missing("a", '1', week)), (1, 0));
+        // What is told again is remembered from then on.
+        not_stored("a", '1', vec![name("2", "2.7")], week - 1);
+        assert_eq!(missing("a", '1', week), 2);
+        let many = (0..MOST_MISSING).map(|number| name("5", &format!("5.{number}"))).collect();
+        not_stored("a", '5', many, week);
+        assert_eq!((missing("a", '1', week), missing("a", '5', week)), (0, MOST_MISSING));
     }
 }

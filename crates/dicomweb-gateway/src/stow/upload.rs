@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    convert::Infallible,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
@@ -19,6 +18,7 @@ use super::{
     gather::Gatherer,
     instance::{Held, Kept, Outcome},
     intake::{Arrival, Broken, Intake},
+    job::Job,
     listing,
     parallelism::{self, Parallelism},
     records::Records,
@@ -67,13 +67,13 @@ pub(super) enum End {
 type Reading = Pin<Box<dyn Future<Output = (Intake, Result<Arrival, Broken>)> + Send>>;
 
 impl<'a> Upload<'a> {
-    pub(super) fn new(way: Way<'a>, transfer: &'a Transfer) -> Self {
+    pub(super) fn new(way: Way<'a>, transfer: &'a Transfer, job: Option<Job>) -> Self {
         let now = way.shared.world.now();
         Self {
             way,
             transfer,
             began: now,
-            records: Records::new(way.shared, &way.store.name),
+            records: Records::new(way.shared, &way.store.name, job),
             listings: HashMap::new(),
             under_way: HashSet::new(),
             spooled: HashSet::new(),
@@ -158,6 +158,7 @@ impl<'a> Upload<'a> {
                         Ok(Arrival::Stopped) => {}
                         Ok(Arrival::End) => {
                             is_read = true;
+                            self.records.is_complete = true;
                             self.transfer.has_instances(self.records.len() as u64);
                             self.transfer.has_bytes(self.records.bytes);
                         }
@@ -181,7 +182,7 @@ impl<'a> Upload<'a> {
         drop(gatherer);
         stop.notify_one();
         let left = if let Some(reading) = reading { Some(reading.await.0) } else { idle };
-        listen_on(left, &end).await;
+        self.records.is_complete |= listen_on(left, &end).await;
         end
     }
 
@@ -292,21 +293,19 @@ async fn gone(client: &mut Option<ClientGone>) {
 /// Listens on to a client that is not waited for any longer, or has gone: which instances it believes to have sent.
 ///
 /// An answer that comes in the middle lets curl drop what it has already taken from the DICOMweb plugin, which then counts as
-/// sent. So a refusal is told when the client has sent everything, or stops for a moment.
-async fn listen_on(intake: Option<Intake>, end: &End) {
-    let Some(mut intake) = intake else { return };
-    let (all_heard, heard) = oneshot::channel::<Infallible>();
+/// sent. So a refusal is told when the client has sent everything, or stops for a moment. Whether it has sent everything.
+async fn listen_on(intake: Option<Intake>, end: &End) -> bool {
+    let Some(mut intake) = intake else { return false };
+    let (all_heard, heard) = oneshot::channel();
     // A task of its own: it outlives the answer, and the connection too.
     tokio::spawn(async move {
         drop(timeout(LISTEN, intake.hear_names()).await);
-        intake.not_stored();
-        drop(all_heard);
+        intake.remember_left_out();
+        all_heard.send(intake.is_complete()).ok();
         drop(timeout(DRAIN, intake.drain()).await);
     });
-    if !matches!(end, End::Known) {
-        // Whoever finds the upload ended finds written down what is missing.
-        drop(heard.await);
-    }
+    // Whoever finds the upload ended finds written down what is missing.
+    !matches!(end, End::Known) && heard.await.unwrap_or_default()
 }
 
 fn refusal_of(broken: &Broken) -> Refusal {

@@ -65,13 +65,17 @@ fn different(file: &[u8]) -> Vec<u8> {
 }
 
 fn multipart(files: &[&[u8]]) -> Vec<u8> {
+    multipart_of(BOUNDARY, files)
+}
+
+fn multipart_of(boundary: &str, files: &[&[u8]]) -> Vec<u8> {
     let mut body = Vec::new();
     for file in files {
-        body.extend(part_head(file.len()).into_bytes());
+        body.extend(part_head(file.len()).replace(BOUNDARY, boundary).into_bytes());
         body.extend_from_slice(file);
         body.extend_from_slice(b"\r\n");
     }
-    body.extend(format!("--{BOUNDARY}--").into_bytes());
+    body.extend(format!("--{boundary}--").into_bytes());
     body
 }
 
@@ -91,10 +95,18 @@ fn post(stage: &Stage, path: &str) -> RequestBuilder {
         .header("accept", "application/dicom+json")
 }
 
-/// Uploads files in one request; status and answer.
+/// Uploads files in one request of always the same job of the DICOMweb plugin; status and answer.
 fn upload(stage: &Stage, files: &[&[u8]]) -> (u16, Value) {
+    upload_of(BOUNDARY, stage, files)
+}
+
+/// The same with a boundary.
+fn upload_of(boundary: &str, stage: &Stage, files: &[&[u8]]) -> (u16, Value) {
     block_on(async {
-        let answer = post(stage, "studies").body(multipart(files)).send().await.unwrap();
+        let content_type = content_type().replace(BOUNDARY, boundary);
+        let request = stage.request(Method::POST, "studies").header("content-type", content_type);
+        let request = request.header("accept", "application/dicom+json");
+        let answer = request.body(multipart_of(boundary, files)).send().await.unwrap();
         let (status, body) = (answer.status().as_u16(), answer.text().await.unwrap());
         (status, serde_json::from_str(&body).unwrap_or_else(|_| panic!("{status}: {body}")))
     })

@@ -1,7 +1,10 @@
 //! A client of the gateway that is not the DICOMweb plugin. It has the secret from the database, where the DICOMweb plugin
 //! may put it.
 
-use std::{io::Write as _, net::TcpStream};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
 
 use super::{transfer::Instance, *};
 use crate::publication::{find, servers_in};
@@ -31,16 +34,35 @@ pub(super) fn request(stage: &Stage, secret: &str, line: &str, fields: &str) -> 
 /// What asks for DICOM files.
 pub(super) const ACCEPT: &str = "Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*";
 
+/// The boundary of every upload here, as of one job of the DICOMweb plugin.
+const BOUNDARY: &str = "0f3cf5c0-70e0-41ef-baef-c6f9f65ec3e1-0f3cf5c0-70e0-41ef-baef-c6f9f65ec3e1";
+
 /// Begins an upload whose body will have so many bytes.
 pub(super) fn upload(stage: &Stage, secret: &str, length: usize) -> TcpStream {
-    let content_type = "Content-Type: multipart/related; type=\"application/dicom\"; boundary=cut";
+    let content_type = format!(
+        "Content-Type: multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}\r\n\
+         Accept: application/dicom+json\r\nConnection: close"
+    );
     request(stage, secret, "POST /g/studies", &format!("{content_type}\r\nContent-Length: {length}"))
+}
+
+/// Uploads these instances, as the job does that is resubmitted after the earlier ones; the answer's status line.
+pub(super) fn upload_rest(stage: &Stage, secret: &str, instances: &[Instance]) -> String {
+    let body = [instances.iter().map(part).collect::<Vec<_>>().concat(), end()].concat();
+    let mut stream = upload(stage, secret, body.len());
+    stream.write_all(&body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
 }
 
 /// A part of an upload's body.
 pub(super) fn part(instance: &Instance) -> Vec<u8> {
-    [b"\r\n--cut\r\nContent-Type: application/dicom\r\n\r\n".as_slice(), &instance.bytes].concat()
+    let head = format!("\r\n--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n");
+    [head.as_bytes(), &instance.bytes].concat()
 }
 
 /// The end of an upload's body.
-pub(super) const END: &[u8] = b"\r\n--cut--\r\n";
+pub(super) fn end() -> Vec<u8> {
+    format!("\r\n--{BOUNDARY}--\r\n").into_bytes()
+}

@@ -10,7 +10,7 @@ use std::{
 use google_emulator::{EmptySearch, Emulator, Fault, Route, SeenRequest};
 
 use super::{
-    client::{END, part, upload, with_secret},
+    client::{end, part, upload, with_secret},
     transfer::{Holdings, Study, assert_in_orthanc, assert_stored, empty, last, retrieve, stow},
     *,
 };
@@ -71,13 +71,13 @@ fn an_upload_lasts_for_the_lives_of_four_tokens() {
     // 2.2 MB: as nothing else is under way, each is sent on when it is read.
     let study = Study::new(1, 1, 4, 1040);
     let before = Holdings::of(&stage);
-    let body = [study.instances.iter().map(part).collect::<Vec<_>>().concat(), END.to_vec()].concat();
+    let body = [study.instances.iter().map(part).collect::<Vec<_>>().concat(), end()].concat();
     let mut stream = upload(&stage, &secret, body.len());
     let mut body = body.as_slice();
     for stored in 1..=study.instances.len() {
         // With the beginning of the next delimiter, which ends it; of the last one that is the end of all.
         let length = part(&study.instances[stored - 1]).len();
-        let (now, later) = body.split_at(length + if stored == 1 { END.len() } else { 0 });
+        let (now, later) = body.split_at(length + if stored == 1 { end().len() } else { 0 });
         body = later;
         stream.write_all(now).unwrap();
         if later.is_empty() {

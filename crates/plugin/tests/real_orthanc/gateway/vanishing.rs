@@ -10,7 +10,7 @@ use google_emulator::{Fault, Route};
 use orthanc_testbed::assert_no_secret;
 
 use super::{
-    client::{ACCEPT, part, request, upload, with_secret},
+    client::{ACCEPT, part, request, upload, upload_rest, with_secret},
     transfer::{Holdings, Instance, Study, assert_stored, assert_stored_whole, last, stow},
     *,
 };
@@ -40,9 +40,9 @@ fn in_the_middle_of_an_upload() {
     assert_eq!(last(&stage)["State"], "cancelled");
     assert_stored(&stage, []);
 
-    // A job for the rest alone is what the DICOMweb plugin makes of one that is resubmitted.
+    // What the DICOMweb plugin sends when a job is resubmitted: the rest, under the boundary of the job.
     stage.scene.emulator.faults().clear();
-    stow(&stage, &resources[6..]).fails();
+    assert_eq!(upload_rest(&stage, &secret, rest), "HTTP/1.1 409 Conflict");
     assert_stored(&stage, rest);
     let told = last(&stage);
     let missing = told["FailedSOPInstanceUIDList"].as_array().unwrap().len();
@@ -60,7 +60,6 @@ fn with_more_in_the_connection_than_the_gateway_has_read() {
     let (stage, secret) = with_secret(Scene::new());
     // 4.4 MB: each is a batch of its own, and the gateway reads ten of them ahead.
     let study = Study::new(1, 1, 15, 1490);
-    let resources = study.put(&stage);
     let before = Holdings::of(&stage);
     stage.scene.emulator.faults().add(Fault::answer(Route::Stow, 503, "{}").until_cleared());
     let parts: Vec<Vec<u8>> = study.instances[..14].iter().map(part).collect();
@@ -84,7 +83,7 @@ fn with_more_in_the_connection_than_the_gateway_has_read() {
     assert_stored(&stage, []);
 
     // The DICOMweb plugin believes that it has sent all that it has written.
-    stow(&stage, &resources[14..]).fails();
+    assert_eq!(upload_rest(&stage, &secret, &study.instances[14..]), "HTTP/1.1 409 Conflict");
     let told = last(&stage);
     let missing = told["FailedSOPInstanceUIDList"].as_array().unwrap().len();
     assert_eq!((&told["State"], missing), (&json!("failed"), begun), "{told:#}");
