@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt as _;
 use google_credentials::{
     AccessToken, Failure, FailureKind, Grant, Secret, TransportError, TransportErrorKind,
 };
@@ -48,7 +47,8 @@ pub(crate) struct Attempts<'a> {
     began: SystemTime,
     /// How often it was tried.
     made: u32,
-    /// The token that was refused with 401 just now; a second refusal in a row is final.
+    /// The token that was refused with 401 just now. Another one was asked for; while that is refused as well, which may be an
+    /// accident or take a moment to pass, it is sent again as after other failures that pass.
     refused: Option<AccessToken>,
     /// An attempt may have done what is asked for, without an answer that says so.
     may_be_done: bool,
@@ -152,21 +152,24 @@ impl<'a> Attempts<'a> {
                 Err(_) => Bytes::new(),
             };
             let refusal = Refusal::of_google(&url, status, headers, words, sent_at, grant.as_ref());
+            let mut failed = Failed::Status(status.as_u16(), refusal.retry_after());
             if status == StatusCode::UNAUTHORIZED
-                && self.refused.is_none()
                 && let Some(grant) = grant
                 && let Some(tokens) = &self.store.tokens
             {
-                tracing::info!("{}: Google refused its token; it gets another one", self.store.title());
-                if self.ask.content.is_repeatable() {
-                    self.refused = Some(grant.token);
-                    self.count_retry(&refusal.failure().cause);
-                    continue;
+                if self.refused.is_some() {
+                    failed = Failed::NewToken;
+                } else {
+                    tracing::info!("{}: Google refused its token; it gets another one", self.store.title());
+                    if self.ask.content.is_repeatable() {
+                        self.refused = Some(grant.token);
+                        self.count_retry(&refusal.failure().cause);
+                        continue;
+                    }
+                    // For whoever asks next.
+                    tokens.report_refused(&grant.token);
                 }
-                // For whoever asks next: the first look at it is the wish, and nobody waits here.
-                drop(tokens.other_than(&grant.token).now_or_never());
             }
-            let failed = Failed::Status(status.as_u16(), refusal.retry_after());
             self.again(refusal, failed).await?;
         }
     }
@@ -242,7 +245,7 @@ impl<'a> Attempts<'a> {
                 self.count_retry(&refusal.failure().cause);
                 world.sleep(pause).await;
                 // By then the token may be another one.
-                self.refused = None;
+                self.refused = self.refused.take().filter(|_| failed == Failed::NewToken);
                 Ok(())
             }
         }

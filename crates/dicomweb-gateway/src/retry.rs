@@ -22,6 +22,8 @@ pub(crate) enum Failed {
     Transport(TransportErrorKind),
     /// There was no token to send it with, and there may be one later.
     Token,
+    /// The server refused a token (401) that replaces another one it has refused just now.
+    NewToken,
 }
 
 impl Failed {
@@ -37,7 +39,7 @@ impl Failed {
                     | TransportErrorKind::Name
                     | TransportErrorKind::Proxy
             ),
-            Self::Token => true,
+            Self::Token | Self::NewToken => true,
         }
     }
 
@@ -46,7 +48,7 @@ impl Failed {
         match self {
             Self::Status(status, _) => matches!(status, 429 | 503),
             Self::Transport(kind) => kind == TransportErrorKind::Timeout,
-            Self::Token => false,
+            Self::Token | Self::NewToken => false,
         }
     }
 
@@ -57,7 +59,7 @@ impl Failed {
             Self::Transport(kind) => {
                 matches!(kind, TransportErrorKind::Interrupted | TransportErrorKind::Timeout)
             }
-            Self::Token => false,
+            Self::Token | Self::NewToken => false,
         }
     }
 }
@@ -108,6 +110,8 @@ mod tests {
             (Failed::Transport(TransportErrorKind::Interrupted), true),
             (Failed::Transport(TransportErrorKind::UntrustedCertificate), false),
             (Failed::Token, true),
+            (Failed::NewToken, true),
+            (Failed::Status(401, None), false),
         ] {
             assert_eq!(pause(failed, 1, Duration::ZERO, PATIENCE, 0.5).is_some(), again, "{failed:?}");
         }

@@ -40,7 +40,7 @@ pub enum HealthState {
     Starting,
     /// There is a good token.
     Ok,
-    /// There is a good token, but it could not be renewed.
+    /// There is a good token, but it could not be renewed. No server has refused it.
     Expiring,
     /// There is no good token.
     Failing,
@@ -157,6 +157,13 @@ impl Health {
         let word = if state.has_valid_token(now) { HealthState::Expiring } else { HealthState::Failing };
         self.enter(word, now);
         self.ended(took, state);
+    }
+
+    /// A server has refused the token. An attempt for another one comes next, unless the newest has failed already.
+    pub(crate) fn refused(&mut self, now: SystemTime) {
+        if self.failed {
+            self.enter(HealthState::Failing, now);
+        }
     }
 
     /// The token's time is over.

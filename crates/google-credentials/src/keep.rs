@@ -77,7 +77,7 @@ pub async fn keep_for_ever(world: Arc<dyn World>, keeping: Keeping, tokens: Toke
 /// Each new token is sent through `tokens`. A failed attempt leaves what is there and is tried again, whatever it was.
 pub async fn keep(world: Arc<dyn World>, keeping: Keeping, tokens: TokenSender) {
     let TokenSender { kept, health, .. } = &tokens;
-    let mut asks = tokens.asks();
+    let (mut asks, mut refusals) = (tokens.asks(), tokens.refusals());
     let mut log = Log::new(&keeping);
     let look_every = keeping.look_every;
     let now = world.now();
@@ -115,10 +115,16 @@ pub async fn keep(world: Arc<dyn World>, keeping: Keeping, tokens: TokenSender) 
                     Event::CredentialChanged
                 }
                 () = asks.next(ended), if request.is_none() => Event::RefreshAsked,
+                () = refusals.next() => Event::Look,
                 () = world.sleep(pause) => Event::Look,
             },
         };
         let now = world.now();
+        if !state.is_refused() && token().is_some_and(|token| refusals.are_of(&token)) {
+            state = state.refused();
+            health.send_modify(|health| health.refused(now));
+            log.refused(token().as_ref(), answered.is_some());
+        }
         (state, action) = next(now, world.dice(), look_every, state, event);
         let took = now.duration_since(began).unwrap_or_default();
         match answered {

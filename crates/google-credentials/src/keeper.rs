@@ -45,6 +45,8 @@ pub struct State {
     /// Failures since the last token.
     failures: u32,
     told_expired: bool,
+    /// A server has refused the token.
+    refused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +130,7 @@ pub enum Action {
 impl State {
     /// An account that has no token yet and wants one at once.
     pub fn new(now: SystemTime) -> Self {
-        Self { token: None, phase: Phase::at_once(now), failures: 0, told_expired: false }
+        Self { token: None, phase: Phase::at_once(now), failures: 0, told_expired: false, refused: false }
     }
 
     /// Failures since the last token.
@@ -136,9 +138,20 @@ impl State {
         self.failures
     }
 
-    /// Whether there is a token whose time is not over.
+    /// Whether there is a token whose time is not over, and that no server has refused.
     pub fn has_valid_token(&self, now: SystemTime) -> bool {
-        self.token.is_some_and(|life| now < life.over_at())
+        !self.refused && self.token.is_some_and(|life| now < life.over_at())
+    }
+
+    /// The same after a server has refused the token: it is not believed in any more, until there is another.
+    #[must_use]
+    pub fn refused(self) -> Self {
+        Self { refused: self.token.is_some(), ..self }
+    }
+
+    /// Whether a server has refused the token.
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// When the next attempt is due; `None` while one is under way.
@@ -176,6 +189,7 @@ pub fn next(now: SystemTime, dice: f64, look_every: Duration, state: State, even
                 phase: Phase::Waiting { since: now, until, if_asked: now + BETWEEN_ASKED },
                 failures: 0,
                 told_expired: false,
+                refused: false,
             }
         }
         (phase, Event::Failed { kind, retry_after, throttled }) => {

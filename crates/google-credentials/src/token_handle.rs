@@ -4,15 +4,17 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::sync::watch;
 
-use crate::{AccessToken, Failure, FailureKind, Grant, Health, Kept};
+use crate::{AccessToken, Failure, FailureKind, Grant, Health, Kept, Secret};
 
 /// Both ends for an account whose keeper begins `now`.
 pub fn token_channel(now: SystemTime) -> (TokenSender, TokenHandle) {
     let (kept, kept_seen) = watch::channel(Kept::Nothing);
     let (health, health_seen) = watch::channel(Health::new(now));
     let (asks, asks_seen) = watch::channel(0);
-    let sender = TokenSender { kept, health, asks: asks_seen };
-    (sender, TokenHandle { kept: kept_seen, health: health_seen, asks: Arc::new(asks) })
+    let (refused, refused_seen) = watch::channel(None);
+    let sender = TokenSender { kept, health, asks: asks_seen, refused: refused_seen };
+    let (asks, refused) = (Arc::new(asks), Arc::new(refused));
+    (sender, TokenHandle { kept: kept_seen, health: health_seen, asks, refused })
 }
 
 /// The keeper's end. What it has published stays when a keeper is begun anew.
@@ -22,11 +24,17 @@ pub struct TokenSender {
     pub(crate) health: watch::Sender<Health>,
     /// The number of the attempt that somebody wants; see [`Asks`].
     asks: watch::Receiver<u64>,
+    /// The token that a server has refused last.
+    refused: watch::Receiver<Option<Secret>>,
 }
 
 impl TokenSender {
     pub(crate) fn asks(&self) -> Asks {
         Asks { wanted: self.asks.clone(), heard: 0 }
+    }
+
+    pub(crate) fn refusals(&self) -> Refusals {
+        Refusals(self.refused.clone())
     }
 }
 
@@ -54,6 +62,24 @@ impl Asks {
     }
 }
 
+/// Which token a server has refused.
+pub(crate) struct Refusals(watch::Receiver<Option<Secret>>);
+
+impl Refusals {
+    /// Waits until a server refuses another one.
+    pub(crate) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nobody is left who could use one.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether it is this one.
+    pub(crate) fn are_of(&self, token: &AccessToken) -> bool {
+        self.0.borrow().as_ref() == Some(&token.value)
+    }
+}
+
 /// The end of those who use an account's tokens. Clones share everything.
 ///
 /// Each function that waits may be dropped at any moment; the keeper goes on.
@@ -62,6 +88,7 @@ pub struct TokenHandle {
     kept: watch::Receiver<Kept>,
     health: watch::Receiver<Health>,
     asks: Arc<watch::Sender<u64>>,
+    refused: Arc<watch::Sender<Option<Secret>>>,
 }
 
 impl TokenHandle {
@@ -106,20 +133,49 @@ impl TokenHandle {
     /// # Errors
     /// The attempt failed. While attempts fail, why the newest did, at once: the keeper repeats them at its own pace.
     pub async fn other_than(&self, refused: &AccessToken) -> Result<Grant, Failure> {
-        if let Kept::Token(grant) = &*self.kept.borrow()
-            && grant.token.value != refused.value
-        {
-            return Ok(grant.clone());
+        if let Some(grant) = self.kept_other_than(refused) {
+            return Ok(grant);
         }
-        let health = self.health.clone();
+        self.is_refused(refused);
         let attempts = {
-            let health = health.borrow();
+            let health = self.health.borrow();
             if let Some(failure) = health.stuck() {
                 return Err(failure.clone());
             }
             health.attempts()
         };
         self.attempt_after(attempts).await
+    }
+
+    /// A server answered `refused` with 401: another token is asked for, unless the kept one is another already. Nobody waits
+    /// for it.
+    pub fn report_refused(&self, refused: &AccessToken) {
+        if self.kept_other_than(refused).is_some() {
+            return;
+        }
+        self.is_refused(refused);
+        let health = self.health.borrow();
+        if health.stuck().is_none() {
+            self.ask_for(health.attempts() + 1);
+        }
+    }
+
+    fn kept_other_than(&self, refused: &AccessToken) -> Option<Grant> {
+        match &*self.kept.borrow() {
+            Kept::Token(grant) if grant.token.value != refused.value => Some(grant.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whatever comes of the next attempt, this token is not believed in any more.
+    fn is_refused(&self, refused: &AccessToken) {
+        self.refused.send_if_modified(|known| {
+            let is_news = known.as_ref() != Some(&refused.value);
+            if is_news {
+                *known = Some(refused.value.clone());
+            }
+            is_news
+        });
     }
 
     /// A new token because a person wants one, whatever is kept: the outcome of the attempt under way, or of a new one,
@@ -140,12 +196,7 @@ impl TokenHandle {
 
     /// Asks for one attempt more than `attempts` and gives its outcome.
     async fn attempt_after(&self, attempts: u64) -> Result<Grant, Failure> {
-        let wanted = attempts + 1;
-        self.asks.send_if_modified(|asked| {
-            let more = *asked < wanted;
-            *asked = wanted.max(*asked);
-            more
-        });
+        self.ask_for(attempts + 1);
         let mut health = self.health.clone();
         let ended = health.wait_for(|health| health.attempts() > attempts).await;
         if let Some(failure) = ended.map_err(|_| gone())?.failure() {
@@ -153,6 +204,15 @@ impl TokenHandle {
         }
         // It was there before the attempt counted as ended.
         self.kept.borrow().grant().cloned().ok_or_else(gone)
+    }
+
+    /// Wants so many attempts.
+    fn ask_for(&self, wanted: u64) {
+        self.asks.send_if_modified(|asked| {
+            let more = *asked < wanted;
+            *asked = wanted.max(*asked);
+            more
+        });
     }
 }
 

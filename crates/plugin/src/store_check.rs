@@ -47,6 +47,7 @@ pub(crate) async fn check_store(world: Arc<dyn World>, live: Arc<LiveAccount>) {
     if account.source.is_some() && kept.wait_for(|kept| matches!(kept, Kept::Token(_))).await.is_err() {
         return;
     }
+    let mut is_refused = false;
     loop {
         world.sleep(AFTER.mul_f64(1.0 + world.dice())).await;
         let newest = kept.borrow_and_update().clone();
@@ -56,7 +57,7 @@ pub(crate) async fn check_store(world: Arc<dyn World>, live: Arc<LiveAccount>) {
         };
         // Without a token there is nothing to ask with, until there is one.
         let pause = if grant.is_some() || account.source.is_none() {
-            look(&*world, &live, grant.as_ref()).await
+            look(&*world, &live, grant.as_ref(), &mut is_refused).await
         } else {
             WHILE_IT_WORKS
         };
@@ -66,12 +67,23 @@ pub(crate) async fn check_store(world: Arc<dyn World>, live: Arc<LiveAccount>) {
     }
 }
 
-/// One look, and how long it is until the next without a reason.
-async fn look(world: &dyn World, live: &LiveAccount, grant: Option<&Grant>) -> Duration {
-    let Err(failure) = ask(world, &live.account, grant).await else {
+/// One look, and how long it is until the next without a reason. `is_refused`: the token of the last look was, and of this one is.
+async fn look(
+    world: &dyn World,
+    live: &LiveAccount,
+    grant: Option<&Grant>,
+    is_refused: &mut bool,
+) -> Duration {
+    let Err((failure, status)) = ask(world, &live.account, grant).await else {
+        *is_refused = false;
         live.store_accepts(world.now());
         return WHILE_IT_WORKS;
     };
+    let was_refused = std::mem::replace(is_refused, status == Some(401));
+    if let Some(grant) = grant.filter(|_| *is_refused && !was_refused) {
+        // The keeper gets another one, or tells that there is none. A store that refuses that as well does not lead to a third.
+        live.handle.report_refused(&grant.token);
+    }
     let (kind, alone) = (failure.kind, failure.retry_after.unwrap_or_default().min(WHILE_IT_WORKS));
     let counts = live.store_fails(failure, world.now());
     match kind {
@@ -114,8 +126,13 @@ async fn trouble_met(live: &LiveAccount) {
     }
 }
 
-/// One search, with the account's token where it has one, and with what the DICOMweb plugin adds for the user.
-async fn ask(world: &dyn World, account: &Account, grant: Option<&Grant>) -> Result<(), Failure> {
+/// One search, with the account's token where it has one, and with what the DICOMweb plugin adds for the user. A failure comes
+/// with the status, where there was an answer.
+async fn ask(
+    world: &dyn World,
+    account: &Account,
+    grant: Option<&Grant>,
+) -> Result<(), (Failure, Option<u16>)> {
     let universe_domain = grant.map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| &grant.universe_domain);
     let url = format!("{}{SEARCH}", account.url(universe_domain));
     let mut request = Request::new(Method::Get, &url).header("Accept", "application/dicom+json");
@@ -124,12 +141,12 @@ async fn ask(world: &dyn World, account: &Account, grant: Option<&Grant>) -> Res
     }
     request.headers.extend(header_fields(account, grant));
     let sent_at = world.now();
-    let response = world.send(&request).await.map_err(|error| remedy::of_transport(&url, &error))?;
+    let response = world.send(&request).await.map_err(|error| (remedy::of_transport(&url, &error), None))?;
     if matches!(response.status, 200 | 204) {
         return Ok(());
     }
     let principal = grant.and_then(|grant| grant.principal.as_deref());
-    Err(remedy::of_store(&url, &response, sent_at, principal))
+    Err((remedy::of_store(&url, &response, sent_at, principal), Some(response.status)))
 }
 
 #[cfg(test)]

@@ -160,12 +160,35 @@ fn a_revoked_token_costs_one_more_request() {
 }
 
 #[test]
-fn a_token_that_is_refused_twice_is_google_s_answer() {
-    let stage = Stage::new();
+fn a_new_token_that_is_refused_is_sent_again_within_the_time_and_then_google_answers() {
+    let emulator = Emulator::builder().start().unwrap();
+    let stage = Stage::with(emulator, OnConflict::Fail, |settings| {
+        // The keeper asks for another token five seconds after the first.
+        settings.patience_of_requests = Duration::from_secs(9);
+    });
+    stage.wait_for_token();
+    stage.emulator.clear_requests();
     let words = r#"{"error":{"code":401,"message":"no","status":"UNAUTHENTICATED"}}"#;
     stage.emulator.faults().add(Fault::answer(Route::Qido, 401, words).until_cleared());
     assert_eq!(search(&stage), (401, words.to_owned()));
-    assert_eq!(searches(&stage).len(), 2);
+    // One with each of the two tokens at least. What is sent again has the second.
+    let seen = searches(&stage);
+    assert!(seen.len() > 2, "{}", seen.len());
+    assert_eq!(stage.emulator.tokens_issued().len(), 2);
+    assert!(seen[1..].iter().all(|again| again.header("authorization") == seen[1].header("authorization")));
+}
+
+#[test]
+fn two_refusals_of_tokens_in_a_row_are_survived() {
+    for times in [2, 3] {
+        let stage = Stage::new();
+        search(&stage);
+        stage.emulator.clear_requests();
+        stage.emulator.faults().add(Fault::answer(Route::Qido, 401, "{}").times(times));
+        assert!(matches!(search(&stage), (200 | 204, _)));
+        assert_eq!(searches(&stage).len(), usize::try_from(times).unwrap() + 1);
+        assert_eq!(stage.emulator.tokens_issued().len(), 2);
+    }
 }
 
 #[test]

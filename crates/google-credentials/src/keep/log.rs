@@ -57,6 +57,10 @@ impl<'a> Log<'a> {
             Some(token) if state.has_valid_token(now) => {
                 format!("the token at hand works until {}", httpdate::fmt_http_date(token.expires_at))
             }
+            Some(token) if state.is_refused() => format!(
+                "Google refuses the token at hand, which was to last until {}",
+                httpdate::fmt_http_date(token.expires_at)
+            ),
             _ => "there is no valid token".to_owned(),
         };
         let again = in_words(state.pause(now).max(Duration::from_secs(1)));
@@ -77,6 +81,16 @@ impl<'a> Log<'a> {
             tracing::error!("{place}: {failure} ({standing}; next attempt in {again})");
         }
         self.last_failure = Some(failure);
+    }
+
+    /// Google refuses the token at hand. While an attempt for another one is to come, or `is_answered` just now, that tells more.
+    pub(super) fn refused(&self, token: Option<&AccessToken>, is_answered: bool) {
+        if let (Some(token), Some(failure), false) = (token, &self.last_failure, is_answered) {
+            let (name, until) = (&self.keeping.name, httpdate::fmt_http_date(token.expires_at));
+            tracing::error!(
+                "{name}: Google refuses the token at hand, which was to last until {until}, and there is no other: {failure}"
+            );
+        }
     }
 
     pub(super) fn expired(&self, token: Option<&AccessToken>) {

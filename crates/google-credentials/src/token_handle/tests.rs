@@ -204,9 +204,9 @@ async fn while_renewals_fail_a_refused_token_asks_for_nothing() {
         assert_eq!(handle.other_than(&refused).await.unwrap_err(), failure);
     }
     assert_eq!(google.requests(), 2);
-    // It may still be good for others.
+    // It stays for whoever it may still be good for, and is not believed in.
     assert_eq!(value(handle.token().await), "one");
-    assert_eq!(handle.health().borrow().state, HealthState::Expiring);
+    assert_eq!(handle.health().borrow().state, HealthState::Failing);
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,4 +332,32 @@ async fn an_accounts_health_through_its_life() {
     let past = health.last_failure.as_ref().unwrap();
     assert_eq!(past.failure.kind, FailureKind::NeedsPerson);
     assert!(past.at < health.since && past.failure.remedy.contains("log in again"), "{past:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_not_believed_in_when_there_is_no_other() {
+    let (_, handle, _keeper) = kept([token("one", HOUR), refusal(400, "invalid_grant"), token("two", HOUR)]);
+    let one = handle.token().await.unwrap().token;
+    let state = || handle.health().borrow().state;
+    assert_eq!(state(), HealthState::Ok);
+    assert!(handle.other_than(&one).await.is_err());
+    assert_eq!(state(), HealthState::Failing);
+    // The pause for a person.
+    after(301).await;
+    after(2).await;
+    assert_eq!(state(), HealthState::Ok);
+    assert_eq!(value(handle.other_than(&one).await), "two");
+    assert_eq!(state(), HealthState::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_refused_after_a_failed_refresh_is_not_believed_in_either() {
+    let (_, handle, _keeper) = kept([token("one", HOUR), refusal(400, "invalid_grant")]);
+    let one = handle.token().await.unwrap().token;
+    after(6).await;
+    assert!(handle.refresh().await.is_err());
+    assert_eq!(handle.health().borrow().state, HealthState::Expiring);
+    assert!(handle.other_than(&one).await.is_err());
+    after(1).await;
+    assert_eq!(handle.health().borrow().state, HealthState::Failing);
 }
