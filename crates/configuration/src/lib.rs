@@ -166,7 +166,7 @@ pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Findi
             enabled: flag(dicomweb.get("Enable"), true),
             servers_in_database: flag(dicomweb.get("ServersInDatabase"), false),
         },
-        http: http(document, timeout),
+        http: http(document, timeout, &mut findings),
         look_every,
         gateway_port,
     };
@@ -189,8 +189,15 @@ fn base_url(section: &mut Section<'_, '_>) -> Result<Option<String>, Wrong> {
     Ok(Some(format!("{written}/")))
 }
 
-fn http(document: &Map<String, Value>, timeout: Duration) -> HttpSettings {
+fn http(document: &Map<String, Value>, timeout: Duration, findings: &mut Findings) -> HttpSettings {
     let text = |key| document.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+    let proxy = text("HttpProxy").and_then(Proxy::parse);
+    if let Some(problem) = proxy.as_ref().and_then(Proxy::problem) {
+        findings.error(
+            KeyPath::of(["HttpProxy"]),
+            &format!("cannot be used, and nothing is sent without it: {problem}, and restart Orthanc"),
+        );
+    }
     HttpSettings {
         ca_certificates: text("HttpsCACertificates").map(PathBuf::from),
         verify_peers: if flag(document.get("HttpsVerifyPeers"), true) {
@@ -198,7 +205,7 @@ fn http(document: &Map<String, Value>, timeout: Duration) -> HttpSettings {
         } else {
             PeerVerification::Off
         },
-        proxy: text("HttpProxy").and_then(Proxy::parse),
+        proxy,
         timeout,
         verbose: if flag(document.get("HttpVerbose"), false) { Verbosity::Verbose } else { Verbosity::Quiet },
     }

@@ -37,7 +37,8 @@ impl Failed {
                     | TransportErrorKind::Interrupted
                     | TransportErrorKind::Timeout
                     | TransportErrorKind::Name
-                    | TransportErrorKind::Proxy
+                    | TransportErrorKind::Proxy(_)
+                    | TransportErrorKind::NotHttp
             ),
             Self::Token | Self::NewToken => true,
         }
@@ -57,7 +58,12 @@ impl Failed {
         match self {
             Self::Status(status, _) => status >= 500,
             Self::Transport(kind) => {
-                matches!(kind, TransportErrorKind::Interrupted | TransportErrorKind::Timeout)
+                matches!(
+                    kind,
+                    TransportErrorKind::Interrupted
+                        | TransportErrorKind::NotHttp
+                        | TransportErrorKind::Timeout
+                )
             }
             Self::Token | Self::NewToken => false,
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use google_credentials::{
-    Failure, Method, Proxy, Request, Response, TransportError, TransportErrorKind, Way, World,
+    Failure, Method, Proxies, ProxyBefore, Request, Response, TransportError, TransportErrorKind, Way,
     probe::{Probe, Roots, probe},
     remedy::{self, in_words},
 };
@@ -44,15 +44,15 @@ pub(crate) async fn look(
             servers.push(server);
         }
     }
-    let Examination { world, http, .. } = examination;
-    if servers.iter().all(|server| proxy_of(world, http.proxy.as_ref(), server).is_none()) {
+    let proxies = proxies(examination);
+    if servers.iter().all(|server| proxy_before(&proxies, server).is_none()) {
         report.skipped(Name::Proxy, "there is none on the way");
     }
     let mut clock = None;
     let mut reached: Vec<&Server> = Vec::new();
     for server in servers {
         report.begin();
-        if let Some(answered) = go(examination, server, report).await {
+        if let Some(answered) = go(examination, server, proxy_before(&proxies, server), report).await {
             reached.push(server);
             clock = clock.or(answered.date);
         }
@@ -96,7 +96,12 @@ struct Answered {
 }
 
 /// Goes to a server and tells how far it came; `None` where it did not answer.
-async fn go(examination: Examination<'_>, server: &Server, report: &mut Report<'_>) -> Option<Answered> {
+async fn go(
+    examination: Examination<'_>,
+    server: &Server,
+    proxy: Option<ProxyBefore<'_>>,
+    report: &mut Report<'_>,
+) -> Option<Answered> {
     let Examination { world, http, .. } = examination;
     let sent_at = world.now();
     // Nothing is asked for: what counts is that an answer comes.
@@ -109,8 +114,7 @@ async fn go(examination: Examination<'_>, server: &Server, report: &mut Report<'
         }
     };
     let answered_at = world.now();
-    let proxy = proxy_of(world, http.proxy.as_ref(), server);
-    let went = Went { server, proxy: proxy.as_deref(), roots: http.roots(), now: answered_at, seen: &seen };
+    let went = Went { server, proxy, roots: http.roots(), now: answered_at, seen: &seen };
     went.tell(report);
     let answer = seen.outcome.as_ref().ok()?;
     let here = sent_at + answered_at.duration_since(sent_at).unwrap_or_default() / 2;
@@ -120,7 +124,7 @@ async fn go(examination: Examination<'_>, server: &Server, report: &mut Report<'
 /// What was seen on the way to a server.
 struct Went<'a> {
     server: &'a Server,
-    proxy: Option<&'a str>,
+    proxy: Option<ProxyBefore<'a>>,
     roots: Roots,
     now: SystemTime,
     seen: &'a Probe,
@@ -130,8 +134,9 @@ impl Went<'_> {
     fn tell(&self, report: &mut Report<'_>) {
         let failure = self.seen.outcome.as_ref().err();
         let failure = failure.map(|error| (error.kind, self.failure(error)));
-        let broken = failure.as_ref().map(|(kind, failure)| match broken_at(*kind, self.server, failure) {
+        let broken = failure.as_ref().map(|(kind, _)| match broken_at(*kind, self.server) {
             // Names and connections are the proxy's business.
+            _ if self.proxy.is_some_and(|before| before.proxy.problem().is_some()) => Name::Proxy,
             Name::Dns | Name::Tcp if self.proxy.is_some() => Name::Proxy,
             at => at,
         });
@@ -179,7 +184,9 @@ impl Went<'_> {
     fn reached(&self, stage: Name) -> String {
         let Server { host, port, .. } = self.server;
         match (stage, self.proxy, self.seen.connected_to) {
-            (Name::Proxy, proxy, _) => format!("{} lets through to {host}:{port}", proxy.unwrap_or_default()),
+            (Name::Proxy, Some(ProxyBefore { proxy, set_by }), _) => {
+                format!("{} lets through to {host}:{port} (set by {set_by})", proxy.address)
+            }
             (Name::Dns, ..) => {
                 let found = self.seen.looked_up.iter().find(|(name, _)| name == host);
                 let addresses = found.map(|(_, addresses)| addresses.iter().map(ToString::to_string));
@@ -227,40 +234,28 @@ impl Went<'_> {
 }
 
 /// At which stage a way of this kind has broken off.
-fn broken_at(kind: TransportErrorKind, server: &Server, failure: &Failure) -> Name {
+fn broken_at(kind: TransportErrorKind, server: &Server) -> Name {
     use TransportErrorKind as Kind;
     match kind {
         Kind::Address | Kind::Name => Name::Dns,
-        Kind::Proxy => Name::Proxy,
-        Kind::Settings(_) if failure.cause.starts_with("HttpProxy") => Name::Proxy,
+        Kind::Proxy(_) => Name::Proxy,
         Kind::Connection | Kind::Timeout => Name::Tcp,
-        Kind::Interrupted if !server.encrypted => Name::Tcp,
+        Kind::Interrupted | Kind::NotHttp if !server.encrypted => Name::Tcp,
         _ => Name::Tls,
     }
 }
 
-/// The proxy on the way to a server, without its password: `HttpProxy`, else the environment's, unless `NO_PROXY` names the
-/// host (as curl and reqwest have it).
-fn proxy_of(world: &dyn World, configured: Option<&Proxy>, server: &Server) -> Option<String> {
-    if server.way == Way::MetadataServer {
-        return None;
+/// The proxies by which the requests of an examination go.
+fn proxies(Examination { world, http, .. }: Examination<'_>) -> Proxies {
+    Proxies::read(http.proxy.as_ref(), |name| world.env(name))
+}
+
+/// The proxy on the way to a server.
+fn proxy_before<'a>(proxies: &'a Proxies, server: &Server) -> Option<ProxyBefore<'a>> {
+    match server.way {
+        Way::Usual => proxies.before(&Url::parse(&server.root).ok()?),
+        Way::MetadataServer => None,
     }
-    let env = |name: &str| {
-        world.env(name).or_else(|| world.env(&name.to_lowercase())).filter(|text| !text.is_empty())
-    };
-    let of_environment = || {
-        let name = if server.encrypted { "HTTPS_PROXY" } else { "HTTP_PROXY" };
-        env(name).or_else(|| env("ALL_PROXY")).and_then(|text| Proxy::parse(&text)).map(|proxy| proxy.address)
-    };
-    let address = configured.map(|proxy| proxy.address.clone()).or_else(of_environment)?;
-    let excepted = env("NO_PROXY").is_some_and(|list| {
-        list.split(',').map(str::trim).any(|name| {
-            let name = name.trim_start_matches('.');
-            name == "*"
-                || (!name.is_empty() && (server.host == name || server.host.ends_with(&format!(".{name}"))))
-        })
-    });
-    (!excepted).then_some(address)
 }
 
 /// The `Date` of an answer (RFC 9110 section 6.6.1).
@@ -287,74 +282,17 @@ fn compare(there: SystemTime, here: SystemTime, report: &mut Report<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, path::Path};
-
-    use google_credentials::{BoxFuture, Command, CommandOutput, FileContent};
+    use google_credentials::Proxy;
 
     use super::*;
 
-    /// A world that has an environment and nothing else.
-    struct Environment(&'static [(&'static str, &'static str)]);
-
-    impl World for Environment {
-        fn now(&self) -> SystemTime {
-            SystemTime::UNIX_EPOCH
-        }
-
-        fn dice(&self) -> f64 {
-            0.5
-        }
-
-        fn read_file(&self, _: &Path) -> io::Result<FileContent> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-
-        fn env(&self, name: &str) -> Option<String> {
-            self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        }
-
-        fn run<'a>(&'a self, _: &'a Command) -> BoxFuture<'a, io::Result<CommandOutput>> {
-            Box::pin(async { Err(io::ErrorKind::NotFound.into()) })
-        }
-
-        fn send<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Response, TransportError>> {
-            let cause = "no network".to_owned();
-            Box::pin(async { Err(TransportError { kind: TransportErrorKind::Connection, cause }) })
-        }
-
-        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
-            Box::pin(async {})
-        }
-    }
-
-    fn proxy(environment: &'static [(&str, &str)], configured: &str, url: &str, way: Way) -> Option<String> {
-        let server = Server::of(&Endpoint { url: url.to_owned(), way }).unwrap();
-        proxy_of(&Environment(environment), Proxy::parse(configured).as_ref(), &server)
-    }
-
     #[test]
-    fn which_proxy_is_on_the_way() {
-        const STORE: &str = "https://healthcare.googleapis.com/v1/";
-        for (environment, configured, url, expected) in [
-            (&[][..], "", STORE, None),
-            (&[], "u:secret@proxy:3128", STORE, Some("http://proxy:3128")),
-            (&[("https_proxy", "http://u:secret@other:1/")], "", STORE, Some("http://other:1/")),
-            (&[("https_proxy", "other:1")], "proxy:2", STORE, Some("http://proxy:2")),
-            (&[("http_proxy", "other:1")], "", STORE, None),
-            (&[("http_proxy", "other:1")], "", "http://h/", Some("http://other:1")),
-            (&[("ALL_PROXY", "other:1")], "", STORE, Some("http://other:1")),
-            (&[("NO_PROXY", "x.org, googleapis.com")], "proxy:2", STORE, None),
-            (&[("no_proxy", ".googleapis.com")], "proxy:2", STORE, None),
-            (&[("NO_PROXY", "*")], "proxy:2", STORE, None),
-            (&[("NO_PROXY", "apis.com,,")], "proxy:2", STORE, Some("http://proxy:2")),
-        ] {
-            let found = proxy(environment, configured, url, Way::Usual);
-            assert_eq!(
-                found.as_deref().map(|found| found.trim_end_matches('/')),
-                expected.map(|expected: &str| expected.trim_end_matches('/')),
-                "{environment:?} {configured}"
-            );
+    fn a_metadata_server_is_never_behind_a_proxy() {
+        let proxies = Proxies::read(Proxy::parse("u:secret@proxy:3128").as_ref(), |_| None);
+        for (way, expected) in [(Way::Usual, Some("http://proxy:3128")), (Way::MetadataServer, None)] {
+            let server = Server::of(&Endpoint { url: "http://10.0.0.1/".to_owned(), way }).unwrap();
+            let found = proxy_before(&proxies, &server).map(|before| before.proxy.address.as_str());
+            assert_eq!(found, expected);
         }
-        assert_eq!(proxy(&[], "proxy:2", "http://metadata.google.internal/", Way::MetadataServer), None);
     }
 }

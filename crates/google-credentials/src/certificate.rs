@@ -1,8 +1,13 @@
 //! The parts of a server's certificate that a person wants to see (RFC 5280). What it is worth is rustls' business.
 
+mod der;
+mod usage;
+
 use std::time::{Duration, SystemTime};
 
 use crate::strike_out::sentence;
+pub(crate) use der::{Der, OBJECT_IDENTIFIER, SEQUENCE};
+pub(crate) use usage::{SERVER_AUTH, Usage};
 
 /// A server's certificate, trusted or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +47,7 @@ impl PeerCertificate {
 }
 
 const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-const OBJECT_IDENTIFIER: u8 = 0x06;
 const BMP_STRING: u8 = 0x1e;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
@@ -53,33 +56,6 @@ const VERSION: u8 = 0xa0;
 
 /// The last byte of the attributes' object identifiers below 2.5.4 (X.520), and their short names (RFC 4514 section 3).
 const ATTRIBUTES: [(u8, &str); 6] = [(3, "CN"), (6, "C"), (7, "L"), (8, "ST"), (10, "O"), (11, "OU")];
-
-/// Bytes in DER, read element by element (X.690).
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    /// The next element: its tag and content. Lengths are given in up to four bytes.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&[tag, first], mut rest) = self.0.split_first_chunk()?;
-        let mut length = usize::from(first);
-        if first >= 0x80 {
-            let (bytes, after) = rest.split_at_checked(length - 0x80)?;
-            if !(1..=4).contains(&bytes.len()) {
-                return None;
-            }
-            length = bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-            rest = after;
-        }
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, content))
-    }
-
-    /// The next element, which has to be of this kind.
-    fn element(&mut self, expected: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(tag, _)| *tag == expected).map(|(_, content)| content)
-    }
-}
 
 /// A distinguished name as RFC 4514 writes it, the last part first. Attributes that nobody shows are left out.
 fn name(content: &[u8]) -> Option<String> {

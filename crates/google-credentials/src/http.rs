@@ -3,6 +3,7 @@
 mod client;
 mod exchange;
 mod kept_alive;
+mod proxy;
 mod request;
 mod response;
 mod settings;
@@ -10,6 +11,7 @@ mod settings;
 pub(crate) use client::for_one_request;
 pub(crate) use exchange::{Http, exchange};
 pub use kept_alive::{HttpVersion, KeptAlive};
+pub use proxy::{Proxies, Proxy, ProxyBefore, ProxyProblem};
 pub use request::{Body, Field, Method, Request, Way, shown_url};
 pub use response::Response;
-pub use settings::{HttpSettings, PeerVerification, Proxy, Verbosity};
+pub use settings::{HttpSettings, PeerVerification, Verbosity};

@@ -16,6 +16,7 @@
 mod asking;
 mod authorized_user;
 mod aws;
+mod ca_file;
 mod certificate;
 mod child;
 mod credential_file;
@@ -57,8 +58,8 @@ pub use executable::{Command, CommandOutput};
 pub use failure::{Failure, FailureKind};
 pub use health::{FailureCounts, Health, HealthState, PastFailure};
 pub use http::{
-    Body, Field, HttpSettings, HttpVersion, KeptAlive, Method, PeerVerification, Proxy, Request, Response,
-    Verbosity, Way, shown_url,
+    Body, Field, HttpSettings, HttpVersion, KeptAlive, Method, PeerVerification, Proxies, Proxy, ProxyBefore,
+    ProxyProblem, Request, Response, Verbosity, Way, shown_url,
 };
 pub use impersonation::Impersonation;
 pub use keep::{Keeping, Kept, keep, keep_for_ever};

@@ -147,22 +147,33 @@ pub const TRANSPORT_FAILURES: &[TransportRow] = &[
     TransportRow { what: TransportErrorKind::Name, kind: Transient,
         remedy: "check the name and this machine's DNS, or set HttpProxy if the way out leads through one" },
     TransportRow { what: TransportErrorKind::Connection, kind: Transient,
-        remedy: "check the network and the firewall (HTTPS to that host), or set HttpProxy if the way out leads through one" },
-    TransportRow { what: TransportErrorKind::Proxy, kind: Transient,
+        remedy: "check the port (in BaseUrl if it is the DICOM store's), the network and the firewall (HTTPS to that host), or set HttpProxy if the way out leads through one" },
+    TransportRow { what: TransportErrorKind::Proxy(HTTP_PROXY), kind: Transient,
         remedy: "check HttpProxy (`user:password@host:port`) and that the proxy allows that host" },
     TransportRow { what: TransportErrorKind::UntrustedCertificate, kind: Transient,
         remedy: "if a proxy opens TLS here, or the server is your own, add its CA to the file of HttpsCACertificates" },
+    TransportRow { what: TransportErrorKind::UnusableCertificate, kind: Transient,
+        remedy: "replace that certificate at the server, or at the proxy that opens TLS: another CA in the file of HttpsCACertificates does not help" },
     TransportRow { what: TransportErrorKind::CertificateName, kind: Transient,
         remedy: "correct the address, or give the server a certificate for the name in it" },
     TransportRow { what: TransportErrorKind::CertificateTime, kind: Transient,
         remedy: "check this machine's clock; if the server is your own, renew its certificate" },
+    TransportRow { what: TransportErrorKind::NotTls, kind: Transient,
+        remedy: "check that the address is right, `https://` and the port: correct BaseUrl if it is the DICOM store's; if not, TokenUri, or `token_uri` in the credential's file" },
+    TransportRow { what: TransportErrorKind::OldTls, kind: Transient,
+        remedy: "enable TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM, at that server or at the proxy that opens TLS there; Orthanc's libcurl may still take what it offers now" },
     TransportRow { what: TransportErrorKind::Tls, kind: Transient,
         remedy: "check that the address is right and that no proxy or firewall meddles with HTTPS there" },
+    TransportRow { what: TransportErrorKind::NotHttp, kind: Transient,
+        remedy: "check that the address is right, `http://` or `https://` and the port: correct BaseUrl if it is the DICOM store's; if not, TokenUri, or `token_uri` in the credential's file" },
     TransportRow { what: TransportErrorKind::Interrupted, kind: Transient,
-        remedy: "if it lasts, look for a proxy or firewall that cuts connections" },
+        remedy: "if it lasts, look for a proxy or firewall that cuts connections or changes answers" },
     TransportRow { what: TransportErrorKind::Timeout, kind: Transient,
-        remedy: "check the network and the firewall; a slow line may need a longer Timeout" },
+        remedy: "check the port (in BaseUrl if it is the DICOM store's), the network and the firewall; a slow line may need a longer Timeout" },
 ];
+
+/// The option of which the remedy for proxies speaks; where a variable of the environment sets the proxy, of that one.
+const HTTP_PROXY: &str = "HttpProxy";
 
 /// Who a refusal is about.
 #[derive(Debug, Clone, Copy, Default)]
@@ -240,8 +251,13 @@ pub fn of_transport(url: &str, error: &TransportError) -> Failure {
     if let TransportErrorKind::Settings(remedy) = error.kind {
         return Failure::new(Configuration, error.cause.as_str(), remedy);
     }
-    let row = TRANSPORT_FAILURES.iter().find(|row| row.what == error.kind);
+    let (kind, set_by) = match error.kind {
+        TransportErrorKind::Proxy(set_by) => (TransportErrorKind::Proxy(HTTP_PROXY), set_by),
+        kind => (kind, HTTP_PROXY),
+    };
+    let row = TRANSPORT_FAILURES.iter().find(|row| row.what == kind);
     let (kind, remedy) = row.map_or((Transient, ""), |row| (row.kind, row.remedy));
+    let remedy = remedy.replace("check HttpProxy", &format!("check {set_by}"));
     Failure::new(kind, format!("no answer from {}: {}", shown_url(url), one_line(&error.cause)), remedy)
 }
 
@@ -390,11 +406,15 @@ mod tests {
             Kind::Address
             | Kind::Name
             | Kind::Connection
-            | Kind::Proxy
+            | Kind::Proxy(_)
             | Kind::UntrustedCertificate
+            | Kind::UnusableCertificate
             | Kind::CertificateName
             | Kind::CertificateTime
+            | Kind::NotTls
+            | Kind::OldTls
             | Kind::Tls
+            | Kind::NotHttp
             | Kind::Interrupted
             | Kind::Timeout => TRANSPORT_FAILURES.iter().position(|row| row.what == kind),
         };
@@ -402,11 +422,15 @@ mod tests {
             Kind::Address,
             Kind::Name,
             Kind::Connection,
-            Kind::Proxy,
+            Kind::Proxy(HTTP_PROXY),
             Kind::UntrustedCertificate,
+            Kind::UnusableCertificate,
             Kind::CertificateName,
             Kind::CertificateTime,
+            Kind::NotTls,
+            Kind::OldTls,
             Kind::Tls,
+            Kind::NotHttp,
             Kind::Interrupted,
             Kind::Timeout,
         ];
@@ -417,5 +441,9 @@ mod tests {
         assert!(of_transport("https://t/", &error).to_string().ends_with("a longer Timeout"));
         let error = TransportError { kind: Kind::Settings("do so"), cause: "x is wrong".to_owned() };
         assert_eq!(of_transport("https://t/", &error).to_string(), "x is wrong; do so");
+        for set_by in ["HttpProxy", "https_proxy", "all_proxy"] {
+            let error = TransportError { kind: Kind::Proxy(set_by), cause: "no".to_owned() };
+            assert!(of_transport("https://t/", &error).remedy.contains(&format!("check {set_by} (")));
+        }
     }
 }

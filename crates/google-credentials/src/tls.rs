@@ -1,6 +1,8 @@
 //! Which servers are trusted: rustls with ring, and the roots that Orthanc was given.
 
-use std::{io, path::Path, sync::Arc};
+mod untrusted;
+
+use std::{io, path::Path, sync::Arc, time::Duration, time::SystemTime};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -10,14 +12,17 @@ use rustls::{
         verify_server_name,
     },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
 
 use crate::{
-    TransportError, TransportErrorKind,
+    PeerCertificate, TransportError, TransportErrorKind,
+    ca_file::{CaFile, Listed},
+    certificate::Usage,
     http::{HttpSettings, PeerVerification},
 };
+pub(crate) use untrusted::Untrusted;
 
 /// The client's side of TLS, as `settings` want it.
 ///
@@ -55,16 +60,54 @@ pub(crate) fn no_servers() -> Result<ClientConfig, TransportError> {
     Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
+/// Returns what is wrong with single certificates of `HttpsCACertificates` where the others are used, each with its remedy.
+pub(crate) fn warnings(settings: &HttpSettings) -> Vec<String> {
+    let Some(path) = settings.ca_certificates.as_deref() else { return Vec::new() };
+    if settings.verify_peers == PeerVerification::Off {
+        return Vec::new();
+    }
+    let shown = path.display();
+    let Ok(file) = std::fs::read(path).map(|pem| CaFile::parse(&pem)) else { return Vec::new() };
+    let unreadable = file.listed.iter().filter(|listed| Usage::read(&listed.certificate).is_none());
+    let mut damaged: Vec<usize> =
+        file.damaged.iter().copied().chain(unreadable.map(|listed| listed.line)).collect();
+    damaged.sort_unstable();
+    let damaged = damaged.into_iter().map(|line| {
+        format!("HttpsCACertificates: the certificate at line {line} of {shown} is damaged and was ignored; replace it")
+    });
+    let version_1 = file
+        .listed
+        .iter()
+        .filter(|listed| Usage::read(&listed.certificate).is_some_and(|usage| usage.is_version_1));
+    let version_1 = version_1.map(|listed| {
+        let line = listed.line;
+        format!(
+            "HttpsCACertificates: the certificate at line {line} of {shown} was ignored: it is an X.509 version 1 \
+             certificate, which does not say whether it is that of a CA; replace it by one of version 3 \
+             (basicConstraints=CA:TRUE)"
+        )
+    });
+    damaged.chain(version_1).collect()
+}
+
 fn trust(settings: &HttpSettings, provider: &Arc<CryptoProvider>) -> Result<Trust, TransportError> {
     const CERTIFICATES: &str = "put the certificates of the trusted CAs there, in PEM";
-    let (listed, roots_from) = match &settings.ca_certificates {
+    let (certificates, roots_from) = match &settings.ca_certificates {
         Some(path) => (read_certificates(path)?, format!("HttpsCACertificates: {}", path.display())),
         None => (rustls_native_certs::load_native_certs().certs, "the system's certificate store".to_owned()),
     };
     let mut roots = RootCertStore::empty();
-    // Bundles hold certificates that webpki does not take for roots; libcurl passes over them as well.
-    let (usable, _) = roots.add_parsable_certificates(listed.iter().cloned());
-    if usable == 0 {
+    let mut listed = Vec::new();
+    for certificate in certificates {
+        let Some(usage) = Usage::read(&certificate) else { continue };
+        let is_authority = usage.is_authority();
+        // Bundles hold certificates that webpki does not take for roots; libcurl passes over them as well.
+        let is_root = is_authority && roots.add(certificate.clone()).is_ok();
+        if !is_root || usage.is_for_servers() {
+            listed.push(certificate);
+        }
+    }
+    if roots.is_empty() && listed.is_empty() {
         let remedy = if settings.ca_certificates.is_some() {
             CERTIFICATES
         } else {
@@ -72,11 +115,13 @@ fn trust(settings: &HttpSettings, provider: &Arc<CryptoProvider>) -> Result<Trus
         };
         return Err(unusable(format!("{roots_from} holds no certificate of a CA"), remedy));
     }
-    let web_pki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .build()
-        .map_err(|error| unusable(error.to_string(), TRY_AGAIN))?;
-    let itself_listed = if settings.ca_certificates.is_some() { listed } else { Vec::new() };
-    Ok(Trust::Roots { web_pki, itself_listed })
+    let web_pki = if roots.is_empty() {
+        None
+    } else {
+        let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        Some(builder.build().map_err(|error| unusable(error.to_string(), TRY_AGAIN))?)
+    };
+    Ok(Trust::Roots { web_pki, listed })
 }
 
 /// For what has no cause that anybody has seen.
@@ -93,10 +138,12 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Transp
         };
         unusable(format!("HttpsCACertificates: {shown} cannot be read: {error}"), remedy)
     })?;
-    CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| {
+    let file = CaFile::parse(&pem);
+    if file.listed.is_empty() && !file.damaged.is_empty() {
         let remedy = "replace it with a file of whole certificates in PEM";
-        unusable(format!("HttpsCACertificates: {shown} holds a damaged certificate"), remedy)
-    })
+        return Err(unusable(format!("HttpsCACertificates: {shown} holds a damaged certificate"), remedy));
+    }
+    Ok(file.listed.into_iter().map(|Listed { certificate, .. }| certificate).collect())
 }
 
 fn unusable(cause: String, remedy: &'static str) -> TransportError {
@@ -108,11 +155,16 @@ fn unusable(cause: String, remedy: &'static str) -> TransportError {
 enum Trust {
     /// `HttpsVerifyPeers: false`: the handshake has to be sound, but anybody may have signed the certificate.
     Anybody,
-    /// As webpki, except that a self-signed server certificate is accepted where it is itself listed in the CA file.
+    /// What the CAs of the file have issued; and what is itself listed there, as the certificate of that server alone.
     ///
-    /// libcurl does so and hospitals rely on it; webpki refuses such a certificate as `CaUsedAsEndEntity`. It does that
-    /// after the dates were checked and before the name is, so the name is checked here.
-    Roots { web_pki: Arc<WebPkiServerVerifier>, itself_listed: Vec<CertificateDer<'static>> },
+    /// libcurl accepts such a certificate and hospitals rely on it. It must not become a root: whoever has its key could
+    /// then be any server. webpki refuses it, so that dates, name and use are checked here.
+    Roots {
+        /// `None` where the file holds no certificate of a CA.
+        web_pki: Option<Arc<WebPkiServerVerifier>>,
+        /// The certificates that are not roots, and the roots that a server may show.
+        listed: Vec<CertificateDer<'static>>,
+    },
 }
 
 #[derive(Debug)]
@@ -130,18 +182,24 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Trust::Roots { web_pki, itself_listed } = &self.trust else {
+        let Trust::Roots { web_pki, listed } = &self.trust else {
             return Ok(ServerCertVerified::assertion());
         };
-        match web_pki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(error)
-                if is_ca_used_as_end_entity(&error)
-                    && itself_listed.iter().any(|listed| listed == end_entity) =>
-            {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
+        let outcome = match web_pki {
+            Some(web_pki) => {
+                web_pki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
-            outcome => outcome,
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
+        match outcome {
+            Ok(verified) => Ok(verified),
+            Err(_) if listed.contains(end_entity) => verify_listed(end_entity, server_name, now),
+            Err(
+                error @ Error::InvalidCertificate(
+                    CertificateError::UnknownIssuer | CertificateError::BadSignature,
+                ),
+            ) => Err(Untrusted::issuer(end_entity, intermediates, listed).map_or(error, Error::from)),
+            Err(error) => Err(error),
         }
     }
 
@@ -170,7 +228,31 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-fn is_ca_used_as_end_entity(error: &Error) -> bool {
-    let Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
-    matches!(other.0.downcast_ref::<webpki::Error>(), Some(webpki::Error::CaUsedAsEndEntity))
+/// Verifies a certificate that is itself trusted: it has to be of this time, for this name, and for servers.
+fn verify_listed(
+    certificate: &CertificateDer<'_>,
+    server_name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, Error> {
+    let unreadable = || Error::from(CertificateError::BadEncoding);
+    let usage = Usage::read(certificate).ok_or_else(unreadable)?;
+    if usage.is_version_1 {
+        return Err(Untrusted::Version1.into());
+    }
+    let dates = PeerCertificate::read(certificate).ok_or_else(unreadable)?;
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
+    if now < dates.not_before {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if now > dates.not_after {
+        return Err(CertificateError::Expired.into());
+    }
+    verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)?;
+    if !usage.is_for_servers() {
+        return Err(CertificateError::InvalidPurpose.into());
+    }
+    Ok(ServerCertVerified::assertion())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,13 @@
 
 use std::{error::Error, io};
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError, OtherError, PeerIncompatible};
+
+use crate::{
+    http::{Proxies, ProxyBefore},
+    names::UnknownName,
+    tls::Untrusted,
+};
 
 /// No whole answer came back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,16 +31,24 @@ pub enum TransportErrorKind {
     Name,
     /// No connection.
     Connection,
-    /// The proxy cannot be reached, or refuses.
-    Proxy,
+    /// The proxy cannot be reached, or refuses; the option or variable that sets it.
+    Proxy(&'static str),
     /// The server's certificate was not signed by anybody who is trusted here.
     UntrustedCertificate,
+    /// The server's certificate, or that of its issuer, is not one that could be trusted here.
+    UnusableCertificate,
     /// The server's certificate is for another name.
     CertificateName,
     /// The server's certificate is for another time.
     CertificateTime,
-    /// What answers does not speak TLS as it should.
+    /// What answers does not speak TLS.
+    NotTls,
+    /// The server takes only what is refused here as unsafe.
+    OldTls,
+    /// TLS failed in another way.
     Tls,
+    /// What answers does not speak HTTP as it should.
+    NotHttp,
     /// Connected, and then broken off.
     Interrupted,
     /// Nothing, or not all, came in time.
@@ -44,62 +58,124 @@ pub enum TransportErrorKind {
 impl TransportErrorKind {
     /// Whether reading the CA file again may help: libcurl reads it for every request.
     pub(crate) fn is_of_certificate(self) -> bool {
-        matches!(self, Self::UntrustedCertificate | Self::CertificateName | Self::CertificateTime)
+        matches!(
+            self,
+            Self::UntrustedCertificate
+                | Self::UnusableCertificate
+                | Self::CertificateName
+                | Self::CertificateTime
+        )
     }
 }
 
-impl From<&reqwest::Error> for TransportError {
-    /// What the client's error means, in words that hold neither the address nor anything that was sent.
-    fn from(error: &reqwest::Error) -> Self {
+impl TransportError {
+    /// Returns what the client's error means, in words that hold neither the address nor anything that was sent.
+    ///
+    /// Where it went wrong is told by the type of the errors and by where the request went, never by words in their text,
+    /// which may hold the address.
+    pub(crate) fn of(error: &reqwest::Error, proxies: &Proxies) -> Self {
+        let levels = levels(error);
+        let Some(before) = error.url().and_then(|url| proxies.before(url)) else {
+            let (kind, cause) = plain(error, &levels);
+            return Self { kind, cause };
+        };
+        match before.check() {
+            Ok(()) => Self::behind(before, error, &levels),
+            Err(unusable) => unusable,
+        }
+    }
+
+    /// What an error means where a proxy is on the way.
+    fn behind(before: ProxyBefore<'_>, error: &reqwest::Error, levels: &[&(dyn Error + 'static)]) -> Self {
         use TransportErrorKind as Kind;
 
-        let levels = levels(error);
-        let texts: Vec<String> = levels.iter().map(ToString::to_string).collect();
-        let whole = texts.join(": ").to_lowercase();
-        let of_system = levels.iter().find_map(|level| of_system(*level));
-        let (kind, cause) = if let Some(error) = levels.iter().find_map(|level| of_rustls(*level)) {
-            certificate(error)
-        } else if error.is_timeout() {
-            (Kind::Timeout, "nothing came in time".to_owned())
-        } else if error.is_builder() {
-            (Kind::Address, "that is no address of an HTTP server".to_owned())
-        } else if whole.contains("proxy authorization required") {
-            (Kind::Proxy, "the proxy answered 407: it wants a user and password".to_owned())
-        } else if whole.contains("tunnel error: unsuccessful") {
-            (Kind::Proxy, "the proxy refuses to open the way there".to_owned())
-        } else if whole.contains("tunnel") || whole.contains("proxy") {
-            let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
-            (Kind::Proxy, format!("the proxy cannot be reached ({why})"))
-        } else if whole.contains("dns error") {
-            (Kind::Name, of_dns(texts.last().map_or("", String::as_str)))
-        } else if error.is_connect() {
-            let why = of_system.or_else(|| texts.last().cloned()).unwrap_or_default();
-            (Kind::Connection, format!("no connection ({why})"))
-        } else {
-            let why = of_system.map(|why| format!(" ({why})")).unwrap_or_default();
-            (Kind::Interrupted, format!("the connection broke off before the whole answer was there{why}"))
+        let to_http = error.url().is_some_and(|url| url.scheme() == "http");
+        // The tunnel's error has no public type; its sentence begins its own level and holds no address.
+        let of_tunnel =
+            levels.iter().map(ToString::to_string).find(|level| level.starts_with("tunnel error: "));
+        let of_tunnel = of_tunnel.as_deref().and_then(|level| level.strip_prefix("tunnel error: "));
+        let of_socks =
+            levels.iter().map(ToString::to_string).find(|level| level.starts_with("SOCKS error: "));
+        // Whatever fails before the tunnel stands is the proxy's.
+        let is_of_target = levels.iter().any(|level| level.to_string() == "error resolving for socks proxy");
+        let at_proxy =
+            error.is_connect() && !is_of_target && (to_http || of_tunnel.is_some() || of_socks.is_some());
+        let (kind, cause) = plain(error, levels);
+        let ProxyBefore { proxy, set_by } = before;
+        let shown = format!("{}, set by {set_by}", proxy.address);
+        let cause = match of_tunnel {
+            _ if !at_proxy && kind == Kind::Timeout => {
+                return Self { kind, cause: format!("{cause} (through the proxy {shown})") };
+            }
+            _ if !at_proxy => return Self { kind, cause },
+            Some("proxy authorization required") => {
+                "the proxy answered 407: it wants a user and password".to_owned()
+            }
+            Some("unsuccessful") => "the proxy refuses to open the way there".to_owned(),
+            _ => {
+                let of_system = levels.iter().find_map(|level| of_system(*level));
+                let of_tls = levels.iter().find_map(|level| of_rustls(*level)).map(|error| of_tls(error).1);
+                let of_name = (kind == Kind::Name).then(|| cause.clone());
+                let why = of_tls.or(of_name).or(of_system).or(of_socks);
+                let why = why.or_else(|| levels.last().map(ToString::to_string)).unwrap_or_default();
+                format!("the proxy cannot be reached ({why})")
+            }
         };
-        Self { kind, cause }
+        Self { kind: Kind::Proxy(set_by), cause: format!("{cause} ({shown})") }
     }
 }
 
-/// Why a name has no address, from the resolver's words.
-pub(crate) fn of_dns(why: &str) -> String {
-    if why.to_lowercase().contains("no records found") {
-        "DNS knows no address of that name".to_owned()
+/// What an error means where no proxy is on the way.
+fn plain(error: &reqwest::Error, levels: &[&(dyn Error + 'static)]) -> (TransportErrorKind, String) {
+    use TransportErrorKind as Kind;
+
+    let of_system = levels.iter().find_map(|level| of_system(*level));
+    let of_http = levels.iter().find_map(|level| level.downcast_ref::<hyper::Error>());
+    let why = || of_system.clone().or_else(|| levels.last().map(ToString::to_string)).unwrap_or_default();
+    if let Some(error) = levels.iter().find_map(|level| of_rustls(*level)) {
+        of_tls(error)
+    } else if let Some(unknown) = levels.iter().find_map(|level| level.downcast_ref::<UnknownName>()) {
+        (Kind::Name, unknown.to_string())
+    } else if error.is_timeout() {
+        (Kind::Timeout, "nothing came in time".to_owned())
+    } else if error.is_builder() {
+        (Kind::Address, "that is no address of an HTTP server".to_owned())
+    } else if error.is_connect() {
+        (Kind::Connection, format!("no connection ({})", why()))
+    } else if of_http.is_some_and(hyper::Error::is_parse_too_large) {
+        (Kind::NotHttp, "the header of the answer is too large".to_owned())
+    } else if of_http.is_some_and(hyper::Error::is_parse) {
+        (Kind::NotHttp, "what answers there does not speak HTTP".to_owned())
     } else {
-        format!("DNS does not tell the address of that name ({why})")
+        let why = of_system.map(|why| format!(" ({why})")).unwrap_or_default();
+        (Kind::Interrupted, format!("the connection broke off before the whole answer was there{why}"))
     }
 }
 
-/// What rustls found wrong, and which kind it is.
-fn certificate(error: &rustls::Error) -> (TransportErrorKind, String) {
+/// Whatever else a server may have against all suites of rustls, this is what it nearly always is.
+const NO_SUITE: &str = "it takes none of the cipher suites that are offered, TLS 1.3 and TLS 1.2 with ECDHE and \
+     AES-GCM or ChaCha20 (RSA key exchange and CBC are refused here as unsafe)";
+
+/// Returns what rustls found wrong, and which kind it is.
+pub(crate) fn of_tls(error: &rustls::Error) -> (TransportErrorKind, String) {
     use CertificateError as Wrong;
-    use TransportErrorKind::{CertificateName, CertificateTime, Tls, UntrustedCertificate};
+    use TransportErrorKind::{
+        CertificateName, CertificateTime, NotTls, OldTls, Tls, UntrustedCertificate, UnusableCertificate,
+    };
 
     let wrong = match error {
         rustls::Error::InvalidCertificate(wrong) => wrong,
-        rustls::Error::InvalidMessage(_) => return (Tls, "what answers there does not speak TLS".to_owned()),
+        rustls::Error::InvalidMessage(_) => {
+            return (NotTls, "what answers there does not speak TLS".to_owned());
+        }
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)
+        | rustls::Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => {
+            return (OldTls, NO_SUITE.to_owned());
+        }
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13) => {
+            return (OldTls, "it offers only TLS 1.1 or older, which is refused here as unsafe".to_owned());
+        }
         error => return (Tls, format!("TLS failed ({error})")),
     };
     match wrong {
@@ -121,6 +197,17 @@ fn certificate(error: &rustls::Error) -> (TransportErrorKind, String) {
         Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => {
             (CertificateTime, "its certificate is not valid yet".to_owned())
         }
+        Wrong::InvalidPurpose | Wrong::InvalidPurposeContext { .. } => (
+            UnusableCertificate,
+            "its certificate is not for servers, by its key usage or extended key usage".to_owned(),
+        ),
+        Wrong::Other(OtherError(other)) => match other.downcast_ref::<Untrusted>() {
+            Some(untrusted) => (UnusableCertificate, untrusted.to_string()),
+            None if matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) => {
+                (UnusableCertificate, "its certificate is that of a CA, not of a server".to_owned())
+            }
+            None => (UntrustedCertificate, format!("its certificate cannot be trusted ({other})")),
+        },
         other => (UntrustedCertificate, format!("its certificate cannot be trusted ({other})")),
     }
 }
@@ -163,11 +250,11 @@ mod tests {
             (CertificateError::BadSignature, TransportErrorKind::UntrustedCertificate, "of the same name"),
             (CertificateError::Revoked, TransportErrorKind::UntrustedCertificate, "cannot be trusted"),
         ] {
-            let (found, cause) = certificate(&rustls::Error::InvalidCertificate(wrong));
+            let (found, cause) = of_tls(&rustls::Error::InvalidCertificate(wrong));
             assert_eq!(found, kind);
             assert!(cause.contains(said), "{cause}");
         }
-        let (kind, cause) = certificate(&rustls::Error::DecryptError);
+        let (kind, cause) = of_tls(&rustls::Error::DecryptError);
         assert_eq!(kind, TransportErrorKind::Tls);
         assert!(cause.starts_with("TLS failed ("), "{cause}");
     }

@@ -9,13 +9,18 @@ use std::{
 use reqwest::header::HeaderValue;
 
 use super::{
-    Body, Field, HttpSettings, Method, Request, Response, Verbosity, Way, client,
+    Body, Field, HttpSettings, Method, Request, Response, Verbosity, Way,
+    client::{self, Client},
     request::encoded,
     response::{KEPT_HEADERS, shown_headers},
     shown_url,
 };
 use crate::{
-    TransportError, TransportErrorKind, gate::Gates, names::Names, strike_out::strike_out_answer, tls,
+    TransportError, TransportErrorKind,
+    gate::Gates,
+    names::Names,
+    strike_out::{sentence, strike_out_answer},
+    tls,
 };
 
 /// A token answer is about 1 kB; what is larger comes from somewhere else.
@@ -27,15 +32,23 @@ const METADATA_SERVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// refused, so that a CA file may come or be completed late.
 pub(crate) struct Http {
     settings: HttpSettings,
-    client: Mutex<Option<reqwest::Client>>,
+    client: Mutex<Option<Client>>,
+    /// What was last said of single certificates of the CA file.
+    warned: Mutex<Vec<String>>,
     /// For the metadata server: no proxy, no TLS.
-    direct: Mutex<Option<reqwest::Client>>,
+    direct: Mutex<Option<Client>>,
     gates: Gates,
 }
 
 impl Http {
     pub(crate) fn new(settings: HttpSettings) -> Self {
-        Self { settings, client: Mutex::new(None), direct: Mutex::new(None), gates: Gates::default() }
+        Self {
+            settings,
+            client: Mutex::new(None),
+            warned: Mutex::default(),
+            direct: Mutex::new(None),
+            gates: Gates::default(),
+        }
     }
 
     pub(crate) async fn send(&self, request: &Request) -> Result<Response, TransportError> {
@@ -82,7 +95,7 @@ impl Http {
         exchange(&client, request).await.map(|(_, answer)| answer)
     }
 
-    fn client(&self, way: Way) -> Result<reqwest::Client, TransportError> {
+    fn client(&self, way: Way) -> Result<Client, TransportError> {
         let client = match way {
             Way::Usual => &self.client,
             Way::MetadataServer => &self.direct,
@@ -92,24 +105,36 @@ impl Http {
             return Ok(client.clone());
         }
         let client = match way {
-            Way::Usual => client::for_one_request(
-                &self.settings,
-                tls::client_config(&self.settings)?,
-                Names::default(),
-            )?,
+            Way::Usual => {
+                let tls = tls::client_config(&self.settings)?;
+                self.warn_of_certificates();
+                client::for_one_request(&self.settings, tls, Names::default())?
+            }
             Way::MetadataServer => client::direct()?,
         };
         *made = Some(client.clone());
         Ok(client)
     }
+
+    /// Says which certificates of the CA file are not used, once for each state of the file.
+    fn warn_of_certificates(&self) {
+        let warnings = tls::warnings(&self.settings);
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if *warned != warnings {
+            for warning in &warnings {
+                tracing::warn!("{warning}");
+            }
+            *warned = warnings;
+        }
+    }
 }
 
 /// Sends a request and reads its answer whole; with the address that it came from.
 pub(crate) async fn exchange(
-    client: &reqwest::Client,
+    client: &Client,
     request: &Request,
 ) -> Result<(Option<SocketAddr>, Response), TransportError> {
-    let mut sending = client.request(request.method.into(), &request.url);
+    let mut sending = client.requests.request(request.method.into(), &request.url);
     for (name, value) in &request.headers {
         let mut field = HeaderValue::from_str(value.expose()).map_err(|_| TransportError {
             kind: TransportErrorKind::Address,
@@ -126,7 +151,8 @@ pub(crate) async fn exchange(
         }
         Body::Json(body) => sending.header("Content-Type", "application/json").body(body.to_string()),
     };
-    let mut answer = sending.send().await.map_err(|error| TransportError::from(&error))?;
+    let failed = |error: reqwest::Error| TransportError::of(&error, &client.proxies);
+    let mut answer = sending.send().await.map_err(failed)?;
     let address = answer.remote_addr();
     let headers = KEPT_HEADERS
         .into_iter()
@@ -136,7 +162,7 @@ pub(crate) async fn exchange(
         })
         .collect();
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| TransportError::from(&error))? {
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
         body.extend_from_slice(&chunk);
         if body.len() > LARGEST_BODY {
             return Err(TransportError {
@@ -145,6 +171,19 @@ pub(crate) async fn exchange(
             });
         }
     }
+    if let Some(coding) = compression(&answer).filter(|_| !body.is_empty()) {
+        return Err(TransportError {
+            kind: TransportErrorKind::Interrupted,
+            cause: format!("the answer is compressed ({coding}), which was not asked for"),
+        });
+    }
     let status = answer.status().as_u16();
     Ok((address, Response { status, headers, body, sent: request.secrets() }))
+}
+
+/// How the answer is compressed, if it is: no coding was asked for, but RFC 9110 section 12.5.3 allows any.
+fn compression(answer: &reqwest::Response) -> Option<String> {
+    let coding = answer.headers().get("content-encoding")?;
+    let coding = sentence(&String::from_utf8_lossy(coding.as_bytes()));
+    (!coding.trim().is_empty() && !coding.trim().eq_ignore_ascii_case("identity")).then_some(coding)
 }

@@ -1,7 +1,7 @@
 //! The client for many large transfers: to the DICOM store, over connections that are kept.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,6 +23,8 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Larger frames than the 16 kB of the standard: less work for each byte.
 const FRAME: u32 = 64 << 10;
+/// All fields of an answer's header together, as libcurl takes them (`MAX_HTTP_RESP_HEADER_SIZE`).
+const LARGEST_HEADER: u32 = 300 << 10;
 /// A ping while streams are open and nothing comes; often enough for firewalls, rare enough for Google's front ends.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// Without an answer to it in this time the connection is dead.
@@ -53,7 +55,7 @@ impl HttpSettings {
             HttpVersion::One => vec![b"http/1.1".to_vec()],
             HttpVersion::Two => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         };
-        let builder = client::through_proxy(client::base(tls, Names::default()), self)?
+        let builder = client::through(client::base(tls, Names::default()), &Arc::new(self.proxies()))?
             .pool_max_idle_per_host(usize::MAX)
             .pool_idle_timeout(IDLE)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -67,6 +69,7 @@ impl HttpSettings {
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
                 .http2_max_frame_size(FRAME)
+                .http2_max_header_list_size(LARGEST_HEADER)
                 .http2_keep_alive_interval(PING_EVERY)
                 .http2_keep_alive_timeout(PING_TIMEOUT),
         })
@@ -105,7 +108,7 @@ impl KeptAlive {
     /// What a request's failure means. If the server's certificate was refused, the next request gets a new client;
     /// what is under way with the present one goes on.
     pub fn failed(&self, error: &reqwest::Error) -> TransportError {
-        let error = TransportError::from(error);
+        let error = TransportError::of(error, &self.settings.proxies());
         if error.kind.is_of_certificate() {
             self.made.lock().unwrap_or_else(PoisonError::into_inner).take();
         }

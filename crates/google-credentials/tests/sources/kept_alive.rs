@@ -130,7 +130,7 @@ fn nothing_secret_is_shown() {
     let url = format!("{}/studies", emulator.dicom_web_url());
     let error = runtime().block_on(async { kept.client().unwrap().get(&url).send().await.unwrap_err() });
     let error = kept.failed(&error);
-    assert_eq!(error.kind, TransportErrorKind::Proxy, "{error}");
+    assert_eq!(error.kind, TransportErrorKind::Proxy("HttpProxy"), "{error}");
     let shown = format!("{kept:?} {error:?} {error}");
     // `user:hunter2` in base64.
     assert!(!shown.contains("hunter2") && !shown.contains("dXNlcjpodW50ZXIy"), "{shown}");

@@ -31,6 +31,8 @@ mod options;
 #[cfg(test)]
 mod probe;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod stage;

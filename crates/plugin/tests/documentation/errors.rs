@@ -85,11 +85,17 @@ fn in_words(kind: TransportErrorKind) -> &'static str {
         TransportErrorKind::Address => "the address is none",
         TransportErrorKind::Name => "the host's name has no address",
         TransportErrorKind::Connection => "no connection",
-        TransportErrorKind::Proxy => "the proxy cannot be reached, or refuses",
+        TransportErrorKind::Proxy(_) => "the proxy cannot be reached, or refuses",
         TransportErrorKind::UntrustedCertificate => "nobody who is trusted signed the server's certificate",
+        TransportErrorKind::UnusableCertificate => {
+            "the server's certificate, or its issuer's, is not one that can be trusted"
+        }
         TransportErrorKind::CertificateName => "the server's certificate is for another name",
         TransportErrorKind::CertificateTime => "the server's certificate is for another time",
-        TransportErrorKind::Tls => "what answers does not speak TLS as it should",
+        TransportErrorKind::NotTls => "what answers does not speak TLS",
+        TransportErrorKind::OldTls => "the server takes only what is refused here as unsafe",
+        TransportErrorKind::Tls => "TLS failed in another way",
+        TransportErrorKind::NotHttp => "what answers does not speak HTTP as it should",
         TransportErrorKind::Interrupted => "the connection broke off",
         TransportErrorKind::Timeout => "nothing, or not all, came in time",
     }

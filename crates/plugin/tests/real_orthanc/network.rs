@@ -239,11 +239,22 @@ fn a_dead_proxy() {
 
 #[test]
 fn a_proxy_that_is_no_address() {
-    let stage = start(Scene::new(), &json!({"HttpProxy": "http://ward 7:x/"}));
-    wait_for_error(
-        &stage,
-        &["HttpProxy: `http://ward 7:x/` is no address of a proxy", "write `host:port` or"],
-    );
+    for (value, what) in [
+        ("http://ward 7:x/", "it is no address of a proxy"),
+        ("ftp://127.0.0.1:21", "its scheme is not that of a proxy"),
+    ] {
+        let stage = start(Scene::new(), &json!({"HttpProxy": value}));
+        stage.wait_for(&["Account \"g\": HttpProxy: ", what, "so that nothing is sent"]);
+        let errors = lines_at(&stage.orthanc.log(), 'E');
+        // Once as a mistake of the configuration, once as what it does to the account.
+        assert_eq!(errors.len(), 2, "{errors:#?}");
+        assert!(
+            errors.iter().all(|line| line.contains("HttpProxy") && line.contains("write `host:port` or"))
+        );
+        assert!(errors.iter().all(|line| !line.contains(value)), "{errors:#?}");
+        assert!(stage.token_requests().is_empty(), "a request has passed the proxy by");
+        stage.stop();
+    }
 }
 
 #[test]
