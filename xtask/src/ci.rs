@@ -1,9 +1,11 @@
 //! `cargo xtask ci`: the gate.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 
 use crate::{
-    bench, demo, library,
+    bench, demo, fuzz, library, monitoring,
     report::Report,
     rules, shell, test,
     workspace::{self, Profile, cargo},
@@ -27,6 +29,9 @@ pub(crate) fn run(_: &Options) -> Result<()> {
         shell::run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings"))
     });
     report.step("dependencies: bans, licences, sources", deny);
+    advisories(&mut report)?;
+    report.step("alert rules for Prometheus", monitoring::check);
+    report.step("fuzz targets", fuzz::check);
     report.step("the library's symbols and needs", || {
         library::check(&workspace::build_plugin(Profile::Release)?)
     });
@@ -38,7 +43,7 @@ pub(crate) fn run(_: &Options) -> Result<()> {
 
 fn deny() -> Result<()> {
     let tools = workspace::target()?.join("tools");
-    let program = tools.join("bin/cargo-deny");
+    let program = cargo_deny()?;
     let is_there = shell::capture(std::process::Command::new(&program).arg("--version"))
         .is_ok_and(|version| version.split_whitespace().any(|word| word == CARGO_DENY));
     if !is_there {
@@ -50,4 +55,30 @@ fn deny() -> Result<()> {
     let mut check = std::process::Command::new(program);
     check.current_dir(workspace::root()).args(["--offline", "check", "bans", "licenses", "sources"]);
     shell::run(&mut check)
+}
+
+/// Known faults of dependencies, and unmaintained ones, where the database of advisories can be fetched.
+fn advisories(report: &mut Report) -> Result<()> {
+    let program = cargo_deny()?;
+    let mut fetch = std::process::Command::new("timeout");
+    fetch.arg("120").arg(&program).args(["fetch", "db"]).current_dir(workspace::root());
+    match shell::capture(fetch.env("GIT_TERMINAL_PROMPT", "0")) {
+        Ok(_) => {
+            report.step("dependencies: advisories", || {
+                let mut check = std::process::Command::new(&program);
+                check.current_dir(workspace::root()).args(["check", "--disable-fetch", "advisories"]);
+                shell::run(&mut check)
+            });
+        }
+        Err(error) => {
+            let error = format!("{error:#}");
+            let cause = error.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+            report.note(format!("advisories were not checked: their database cannot be fetched ({cause})"));
+        }
+    }
+    Ok(())
+}
+
+fn cargo_deny() -> Result<PathBuf> {
+    Ok(workspace::target()?.join("tools/bin/cargo-deny"))
 }

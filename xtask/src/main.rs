@@ -8,8 +8,10 @@ mod bench;
 mod chroot;
 mod ci;
 mod demo;
+mod fuzz;
 mod library;
 mod mirror;
+mod monitoring;
 mod report;
 mod reports;
 mod rules;
@@ -29,6 +31,7 @@ enum Command {
     Test(test::Options),
     Ci(ci::Options),
     Bench(bench::Options),
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Ci(options) => ci::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: every test.
 
+use std::path::Path;
+
 use anyhow::Result;
 use orthanc_testbed::Release;
 
@@ -74,6 +76,7 @@ pub(crate) fn steps(
     if filters.is_empty() {
         report.step("the cases of public bug reports", || reports::run(&library, profile));
         miri(report);
+        thread_sanitizer(report)?;
     }
     Ok(())
 }
@@ -91,4 +94,30 @@ fn miri(report: &mut Report) {
             report.note(format!("Miri was not run: {}", error.lines().next().unwrap_or_default()));
         }
     }
+}
+
+/// The FFI under ThreadSanitizer, which finds data races; it needs a nightly toolchain with the standard library's source,
+/// because that has to be instrumented too.
+fn thread_sanitizer(report: &mut Report) -> Result<()> {
+    let source = shell::capture(&mut shell::command("rustc +nightly --print sysroot"))
+        .map(|sysroot| Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/std"));
+    match source {
+        Ok(source) if source.exists() => {
+            let folder = workspace::target()?.join("thread-sanitizer");
+            let host = workspace::host()?;
+            report.step("the FFI under ThreadSanitizer", || {
+                let mut command = cargo("+nightly test -Zbuild-std --package orthanc-sdk --lib --tests");
+                command.args(["--target", &host]).arg("--target-dir").arg(folder);
+                shell::run(command.env("RUSTFLAGS", "-Zsanitizer=thread"))
+            });
+        }
+        Ok(_) => report.note(
+            "ThreadSanitizer was not run: `rustup component add rust-src --toolchain nightly` adds what it needs",
+        ),
+        Err(error) => {
+            let error = format!("{error:#}");
+            report.note(format!("ThreadSanitizer was not run: {}", error.lines().next().unwrap_or_default()));
+        }
+    }
+    Ok(())
 }

@@ -75,3 +75,10 @@ fn build(profile: Profile, package: &str, product: &str) -> Result<PathBuf> {
     anyhow::ensure!(product.exists(), "cargo built no {}", product.display());
     Ok(product)
 }
+
+/// The triple of this machine.
+pub(crate) fn host() -> Result<String> {
+    let version = shell::capture(&mut shell::command("rustc --version --verbose"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("`rustc --version --verbose` names no host")?.to_owned())
+}

@@ -35,7 +35,7 @@ async fn run_unlimited(command: &Command) -> io::Result<CommandOutput> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        // A group of its own, so that what it starts can be ended with it.
+        // A group of its own, so that what it starts can be ended with it. A process that leaves the group is not ended.
         .process_group(0)
         .spawn()?;
     let mut running = Running { child, ended: false };
@@ -69,7 +69,7 @@ async fn read_to_end(output: &pipe::Receiver, content: &mut Vec<u8>) -> io::Resu
     }
 }
 
-/// A program that does not outlive this, nor does what it has started.
+/// A program that does not outlive this, nor does anything in its process group.
 struct Running {
     child: Child,
     /// It has been waited for: its number may be somebody else's by now.
