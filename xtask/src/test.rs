@@ -96,7 +96,7 @@ fn miri(report: &mut Report) {
     }
 }
 
-/// The FFI under ThreadSanitizer, which finds data races; it needs a nightly toolchain with the standard library's source,
+/// The FFI under a sanitizer that finds data races; it needs a nightly toolchain with the standard library's source,
 /// because that has to be instrumented too.
 fn thread_sanitizer(report: &mut Report) -> Result<()> {
     let source = shell::capture(&mut shell::command("rustc +nightly --print sysroot"))
