@@ -148,11 +148,24 @@ pub(super) fn uri(section: &mut Section<'_, '_>, key: &str) -> Result<Option<Str
     let remedy = "use the address of an HTTPS server, or leave it out for Google's";
     let Some(written) = section.string(key, remedy)? else { return Ok(None) };
     let Some(url) = address(section, key, &written, remedy) else { return Err(Wrong) };
-    let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    if url.scheme() == "http" && !here {
+    if is_clear(&url) {
         section.warn(key, "is not https: the credential travels in clear; use https");
     }
     Ok(Some(written))
+}
+
+/// Returns whether what goes to this address can be read on the way: not over TLS, and not on this machine alone.
+pub(super) fn is_clear(url: &url::Url) -> bool {
+    let here = match url.host() {
+        Some(url::Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && !here
 }
 
 /// An HTTP address without a user: what is none may hold a password, and is not quoted.
@@ -164,7 +177,7 @@ pub(super) fn address(
 ) -> Option<url::Url> {
     let url = url::Url::parse(written).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let Some(url) = url else {
-        let shown = if written.contains('@') { "it".to_owned() } else { format!("`{written}`") };
+        let shown = if is_harmless(written) { format!("`{written}`") } else { "it".to_owned() };
         section.error(key, &format!("{shown} is no address of an HTTP server; {remedy}"));
         return None;
     };
@@ -173,6 +186,13 @@ pub(super) fn address(
         return None;
     }
     Some(url)
+}
+
+/// Whether a value that is not an address may be quoted: it is short, and neither a credential nor a part of one.
+fn is_harmless(written: &str) -> bool {
+    written.len() <= 60
+        && !written.contains(['@', '?', '#', '{', '"'])
+        && written.split(|c: char| !c.is_ascii_alphanumeric()).all(|run| run.len() < 16)
 }
 
 fn path(name: &str) -> KeyPath {

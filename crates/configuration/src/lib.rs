@@ -182,6 +182,9 @@ fn base_url(section: &mut Section<'_, '_>) -> Result<Option<String>, Wrong> {
         section.error("BaseUrl", &format!("holds a query, which has no meaning there; {remedy}"));
         return Err(Wrong);
     }
+    if account::is_clear(&url) {
+        section.warn("BaseUrl", "is not https: tokens and images of patients travel in clear; use https");
+    }
     if written.ends_with('/') {
         return Ok(Some(written));
     }

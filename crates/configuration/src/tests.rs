@@ -206,9 +206,43 @@ fn what_works_with_a_warning() {
     let credential = &source(&configuration).credential;
     assert!(format!("{credential:?}").contains("AuthorizedUserFile(\"/u\")"), "{credential:?}");
 
-    let no_slash = section(&json!({"BaseUrl": "http://e/v1"}));
+    let no_slash = section(&json!({"BaseUrl": "https://e/v1"}));
     let configuration = check(&no_slash, 1, &["W GoogleCloudPlatform.BaseUrl: lacks its last slash"]);
-    assert!(configuration.accounts[0].url("googleapis.com").starts_with("http://e/v1/projects/p/"));
+    assert!(configuration.accounts[0].url("googleapis.com").starts_with("https://e/v1/projects/p/"));
+
+    for (url, clear) in [
+        ("http://e/v1/", true),
+        ("http://192.0.2.1:80/", true),
+        ("http://localhost.example/", true),
+        ("http://127.0.0.2:8042/", false),
+        ("http://[::1]/", false),
+        ("http://[::ffff:127.0.0.1]/", false),
+        ("http://LOCALHOST./", false),
+        ("http://store.localhost/", false),
+        ("https://e/v1/", false),
+    ] {
+        let section = section(&json!({"BaseUrl": url, "TokenUri": url, "IamUri": url}));
+        let warned = [
+            "W GoogleCloudPlatform.BaseUrl: is not https: tokens and images of patients travel in clear",
+            "W GoogleCloudPlatform.TokenUri: is not https: the credential travels in clear",
+            "W GoogleCloudPlatform.IamUri: is not https: the credential travels in clear",
+        ];
+        check(&section, 1, if clear { &warned } else { &[] });
+    }
+
+    let proxy = |value: &str| {
+        let mut document = section(&json!({}));
+        document["HttpProxy"] = json!(value);
+        document
+    };
+    for value in ["ftp://hush:21", "socks9://hush", "http://hush:hush", "hush:99999"] {
+        let configuration =
+            check(&proxy(value), 1, &["E HttpProxy: cannot be used, and nothing is sent without it: "]);
+        assert!(configuration.http.proxy.unwrap().problem().is_some());
+        let (_, findings) = read(&proxy(value).to_string());
+        assert!(!format!("{findings:?}").contains("hush"), "{findings:?}");
+    }
+    check(&proxy("socks5://proxy:1080"), 1, &[]);
 
     let timeout = section(&json!({"Timeout": 0}));
     assert_eq!(check(&timeout, 1, &["W GoogleCloudPlatform.Timeout: 0 would"]).http.timeout, TIMEOUT);

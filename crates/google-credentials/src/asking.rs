@@ -1,7 +1,8 @@
 //! What a token is asked for, and through what: the part that all grants share.
 
 use crate::{
-    AccessToken, Failure, FailureKind, Request, Response, World, remedy, source::DEFAULT_TOKEN_URI, token,
+    AccessToken, Failure, FailureKind, Request, Response, World, http::shown_url, remedy,
+    source::DEFAULT_TOKEN_URI, token,
 };
 
 /// One attempt to obtain a token.
@@ -51,11 +52,15 @@ impl Asking<'_> {
         let response =
             self.send(request).await.map_err(|failure| Failure { remedy: remedy.to_owned(), ..failure })?;
         if response.status != 200 {
-            let cause = format!("{} answered {}", request.url, response.status);
+            let cause = format!("{} answered {}", shown_url(&request.url), response.status);
             return Err(Failure::new(FailureKind::Transient, cause, remedy));
         }
         String::from_utf8(response.body).map_err(|_| {
-            Failure::new(FailureKind::Transient, format!("{} did not answer with text", request.url), remedy)
+            Failure::new(
+                FailureKind::Transient,
+                format!("{} did not answer with text", shown_url(&request.url)),
+                remedy,
+            )
         })
     }
 }

@@ -6,7 +6,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::{digest, hmac};
 use serde_json::{Value, json};
 
-use crate::{Failure, FailureKind, Request, Secret, asking::Asking, http::Method};
+use crate::{
+    Failure, FailureKind, Request, Secret,
+    asking::Asking,
+    http::{Method, shown_url},
+};
 
 /// What RFC 3986 section 2.3 leaves as it is.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -95,7 +99,7 @@ impl Aws {
             }),
             _ => Err(Failure::new(
                 FailureKind::Transient,
-                format!("{url} gives no security credentials"),
+                format!("{} gives no security credentials", shown_url(&url)),
                 REMEDY,
             )),
         }
@@ -140,7 +144,7 @@ fn signed_request(
     now: SystemTime,
 ) -> Result<Secret, Failure> {
     let wrong = || {
-        let cause = format!("`regional_cred_verification_url` is no address: {url}");
+        let cause = format!("`regional_cred_verification_url` is no address: {}", shown_url(url));
         Failure::new(
             FailureKind::Configuration,
             cause,

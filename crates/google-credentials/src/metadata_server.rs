@@ -1,7 +1,10 @@
 //! The metadata server of GCE, GKE workload identity and Cloud Run (AIP-4115).
 
 use crate::{
-    AccessToken, Failure, FailureKind, Request, Response, World, asking::Asking, http::Method, token,
+    AccessToken, Failure, FailureKind, Request, Response, World,
+    asking::Asking,
+    http::{Method, shown_url},
+    token,
 };
 
 /// The name that only machines of Google know.
@@ -47,15 +50,18 @@ pub(crate) async fn email(asking: &Asking<'_>) -> Option<String> {
 
 fn check(url: &str, response: &Response, service_account: Option<&str>) -> Result<(), Failure> {
     if response.header("metadata-flavor") != Some(FLAVOR.1) {
-        let cause =
-            format!("{url} answered {} without the header `Metadata-Flavor: Google`", response.status);
+        let cause = format!(
+            "{} answered {} without the header `Metadata-Flavor: Google`",
+            shown_url(url),
+            response.status
+        );
         let remedy = "this is not Google's metadata server: check GCE_METADATA_HOST, and whether a proxy or router answers";
         return Err(Failure::new(FailureKind::Transient, cause, remedy));
     }
     if response.status != 404 {
         return Ok(());
     }
-    let cause = format!("{url} answered 404: \"{}\"", response.quoted().trim());
+    let cause = format!("{} answered 404: \"{}\"", shown_url(url), response.quoted().trim());
     let remedy = match service_account {
         None => {
             "attach a service account to this machine (or bind one to the Kubernetes service account), with the scope cloud-platform"

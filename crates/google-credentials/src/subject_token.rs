@@ -5,8 +5,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::{
-    Failure, FailureKind, Request, Secret, World, asking::Asking, credential_file::CredentialFile,
-    http::Method,
+    Failure, FailureKind, Request, Secret, World,
+    asking::Asking,
+    credential_file::CredentialFile,
+    http::{Method, shown_url},
 };
 
 /// How a subject token is written down.
@@ -88,6 +90,6 @@ pub(crate) async fn of_url(
         asking.text(&request, remedy).await.map_err(|failure| Failure { option: Some(option), ..failure })?;
     format.token(text.as_bytes()).map_err(|what| Failure {
         option: Some(option),
-        ..Failure::new(FailureKind::Transient, format!("the answer of {url} {what}"), remedy)
+        ..Failure::new(FailureKind::Transient, format!("the answer of {} {what}", shown_url(url)), remedy)
     })
 }

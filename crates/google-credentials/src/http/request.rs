@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use crate::{Secret, strike_out::Sent};
 
@@ -185,16 +185,31 @@ pub(super) fn encoded(form: &[(&'static str, Field)]) -> String {
     encoded.finish()
 }
 
-/// An address as a log may show it: without user and password, and without its query.
+/// An address as a log may show it: without user and password, and without its query. The one way of showing any.
 pub fn shown_url(url: &str) -> String {
-    let without_query = url.split(['?', '#']).next().unwrap_or(url);
-    match without_query.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            format!("{scheme}://{}{path}", host.rsplit('@').next().unwrap_or(host))
-        }
-        None => without_query.rsplit('@').next().unwrap_or(without_query).to_owned(),
+    let url = url.trim();
+    let without_query = |url: &str| url.split(['?', '#']).next().unwrap_or_default().to_owned();
+    let Some(parsed) = Url::parse(url).ok().filter(Url::has_host) else {
+        // Nobody knows where a password ends that has a slash or a question mark in it, but not later than here.
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let behind = rest.rsplit_once('@').map(|(_, behind)| without_query(behind));
+        return match behind {
+            None => without_query(url),
+            Some(behind) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) && !scheme.is_empty() => {
+                format!("{scheme}://{behind}")
+            }
+            Some(behind) => behind,
+        };
+    };
+    let path = parsed.path();
+    let in_path = path.rsplit_once('@').filter(|(before, _)| before.contains(':'));
+    if parsed.username().is_empty() && parsed.password().is_none() && in_path.is_none() {
+        return without_query(url);
     }
+    // A user and a slash in the password look like a host and a path.
+    let path = in_path.map_or_else(|| path.to_owned(), |(_, behind)| format!("/[struck out]@{behind}"));
+    let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}{path}", parsed.scheme(), parsed.host_str().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -223,8 +238,21 @@ mod tests {
     fn addresses_are_shown_without_passwords() {
         for (url, shown) in [
             ("https://t/token", "https://t/token"),
-            ("http://bob:pw@t:80/token?x=y#z", "http://t:80/token"),
+            ("https://t", "https://t"),
+            ("https://t:443/Token?x=y#z", "https://t:443/Token"),
+            ("http://bob:pw@t:8080/token?x=y#z", "http://t:8080/token"),
+            ("http://bob@t/", "http://t/"),
+            ("HTTP:\\\\bob:pw@t\\x", "http://t/x"),
             ("bob:pw@t/x", "t/x"),
+            ("bob:p?w@t/x", "t/x"),
+            ("http://bob:p/w@t/x", "http://t/x"),
+            ("http://bob:p?w@t/x", "http://t/x"),
+            ("http://bob:p#w@t:1/x?y", "http://t:1/x"),
+            ("http://bob:p@w@t/x", "http://t/x"),
+            ("http://bob/p:w@t/x", "http://bob/[struck out]@t/x"),
+            ("/login?key=hush", "/login"),
+            ("https://t/v1/a@p.example:generate", "https://t/v1/a@p.example:generate"),
+            ("http://[::1]:80/x?y", "http://[::1]:80/x"),
         ] {
             assert_eq!(shown_url(url), shown);
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::shown_url;
 use crate::strike_out::{Sent, strike_out};
 
 /// An answer, read whole.
@@ -48,7 +49,8 @@ impl Response {
 /// The headers as a log may show them.
 pub(super) fn shown_headers(answer: &Response) -> String {
     let shown = |(name, value): &(&'static str, String)| {
-        format!("{name}: {}", strike_out(answer.sent.strike(value).as_bytes()))
+        let value = if *name == "location" { shown_url(value) } else { value.clone() };
+        format!("{name}: {}", strike_out(answer.sent.strike(&value).as_bytes()))
     };
     answer.headers.iter().map(shown).collect::<Vec<_>>().join(", ")
 }

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
+mod addresses;
+#[cfg(test)]
 mod application_default;
 #[cfg(test)]
 #[path = "differential/comparison.rs"]
