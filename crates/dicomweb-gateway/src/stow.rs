@@ -2,10 +2,13 @@
 //!
 //! `upload` is the whole: `intake` reads instances, which `spool` keeps where memory does not; `gather` makes batches of them;
 //! `send` sends one and finds out what became of its instances, with `conflict` where the store has others with the same
-//! names; `parallelism` says how many are under way at once. `finish` ends it, and `answer` puts one response together.
+//! names; `parallelism` says how many are under way at once. `records` has what became of each, in a `book` that takes little
+//! memory. `finish` ends it, and `answer` makes one response, with the words of `reason` where the store gives a number alone.
 //! `remembered` is what later uploads need to know, and `job` tells which of them continue one another.
 
 mod answer;
+mod book;
+mod broken;
 mod conflict;
 mod finish;
 mod gather;
@@ -14,6 +17,7 @@ mod intake;
 mod job;
 mod listing;
 mod parallelism;
+mod reason;
 mod records;
 mod remembered;
 mod said;

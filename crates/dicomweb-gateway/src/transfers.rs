@@ -17,7 +17,7 @@ const REMEMBERED: usize = 100;
 /// How many failures of one transfer are kept in words.
 const FAILURES_IN_WORDS: usize = 20;
 /// How many instances that failed are named.
-const FAILED_INSTANCES: usize = 100;
+pub(crate) const FAILED_INSTANCES: usize = 100;
 
 /// What a transfer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! Unique identifiers.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 /// A UID (PS3.5 section 9.1): up to 64 digits and dots, never two dots together nor one at an end. So it is safe as a segment
 /// of a path. Leading zeros, which PS3.5 forbids, are let pass: such UIDs exist, and stores take them.
@@ -27,6 +27,12 @@ impl Uid {
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for Uid {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -6,18 +6,17 @@ use google_credentials::{Failure, FailureKind};
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
-    answer,
-    instance::Outcome,
+    answer::{self, Answer},
     remembered::Missing,
     send::Way,
     upload::{End, Upload},
 };
 use crate::{
     accept::AnswerFormat,
-    body::{self, ResponseBody},
+    body::ResponseBody,
     dicom_identity::Uid,
     refusal::Refusal,
-    transfers::Stage,
+    transfers::{FAILED_INSTANCES, Stage},
     trouble::Act,
     words,
 };
@@ -50,41 +49,54 @@ impl Upload<'_> {
             shared.troubles.tell(store, Act::Upload, what, &refusal, shared.world.now());
             let unknown = self.records.len() - self.records.known();
             self.transfer.failed(unknown as u64, &refusal.in_words());
-            for name in self.records.unknown() {
-                self.transfer.lacks(name.instance.as_str());
+            for instance in self.records.unknown(FAILED_INSTANCES) {
+                self.transfer.lacks(&instance);
             }
             if self.records.stored() == 0 {
                 return (refusal.into_response(), Some(Stage::Failed));
             }
-            let words = format!("not sent: {}", refusal.failure().cause);
-            let mut items = self.records.items(&words);
+            let otherwise = format!("not sent: {}", refusal.failure().cause);
+            let mut more = Vec::new();
             if self.records.is_all_stored() {
                 // Nobody knows what else was to come, but that is no success.
-                items.push(answer::Item { name: None, outcome: Outcome::failed(words) });
+                more.push(answer::Item { name: None, detail: otherwise.clone() });
             }
             self.log();
-            return (self.merged(format, &items), Some(Stage::Failed));
+            return (self.answered(format, more, otherwise), Some(Stage::Failed));
         }
-        let mut items = self.records.items("");
-        if self.records.is_all_stored() {
-            items.extend(self.still_missing().await);
+        let mut more = Vec::new();
+        let is_all_stored = self.records.is_all_stored();
+        if is_all_stored {
+            more = self.still_missing().await;
         } else {
-            let words = words::without_values(&self.transfer.report().failures.join("; "));
-            let remedy = "correct what is refused where it comes from, or send the study again if it was not the instances' fault";
-            let (all, stored) = (self.records.len(), self.records.stored());
-            let studies = of_studies(&self.records.studies());
-            let what =
-                format!("{} of {all} instances of an upload{studies} could not be stored", all - stored);
-            let failure = Failure::new(FailureKind::NeedsPerson, words, remedy);
-            shared.troubles.tell_in_part(store, &what, &failure, shared.world.now());
+            self.tell_failures();
         }
         self.log();
-        self.records.is_settled = items.iter().all(|item| item.outcome.is_stored());
+        self.records.is_settled = is_all_stored && more.is_empty();
         if self.records.is_settled {
             shared.troubles.mended(store, Act::Upload);
         }
         let stage = if self.records.is_settled { Stage::Succeeded } else { Stage::Failed };
-        (self.merged(format, &items), Some(stage))
+        (self.answered(format, more, String::new()), Some(stage))
+    }
+
+    /// The log has Google's words as far as it may, and what the numbers mean that come with them or instead of them.
+    fn tell_failures(&self) {
+        let Way { shared, store, .. } = self.way;
+        let mut words = words::without_values(
+            &self.records.details().into_iter().take(20).collect::<Vec<_>>().join("; "),
+        );
+        let reasons = self.records.reasons().join("; ");
+        if !words.trim().is_empty() && !reasons.is_empty() {
+            words.push_str("; ");
+        }
+        words.push_str(&reasons);
+        let remedy = "correct what is refused where it comes from, or send the study again if it was not the instances' fault";
+        let (all, stored) = (self.records.len(), self.records.stored());
+        let studies = of_studies(self.records.studies());
+        let what = format!("{} of {all} instances of an upload{studies} could not be stored", all - stored);
+        let failure = Failure::new(FailureKind::NeedsPerson, words, remedy);
+        shared.troubles.tell_in_part(store, &what, &failure, shared.world.now());
     }
 
     /// Instances that earlier uploads of the same job have read and not stored, and that the store still lacks.
@@ -95,8 +107,7 @@ impl Upload<'_> {
         if missing.is_empty() {
             return Vec::new();
         }
-        let stored = self.records.names();
-        missing.retain(|missing| !stored.contains(&missing.name));
+        self.records.leave_out(&mut missing);
         let mut studies = BTreeMap::<Uid, Vec<Missing>>::new();
         for missing in missing {
             studies.entry(missing.name.study.clone()).or_default().push(missing);
@@ -107,13 +118,15 @@ impl Upload<'_> {
             let (found, missing): (Vec<_>, Vec<_>) = missing
                 .into_iter()
                 .partition(|missing| listed.is_some_and(|listed| listed.contains(&missing.name.instance)));
-            shared.remembered.found(&store.name, found.iter().map(|found| &*found.name));
+            for found in found {
+                shared.remembered.found(&store.name, found.name.study.as_str(), found.name.instance.as_str());
+            }
             items.extend(missing.into_iter().map(|Missing { name, why }| answer::Item {
-                name: Some(name),
-                outcome: Outcome::failed(match why {
+                name: Some((*name).clone()),
+                detail: match why {
                     Some(why) => format!("an earlier upload of this job could not store this instance: {why}"),
                     None => "an earlier upload of this job ended before this instance was stored; send the study again as a whole".to_owned(),
-                }),
+                },
             }));
         }
         if !items.is_empty() {
@@ -125,7 +138,7 @@ impl Upload<'_> {
     /// They were counted when they failed.
     fn tell_missing(&self, items: &[answer::Item]) {
         let Way { shared, store, .. } = self.way;
-        let names: Vec<_> = items.iter().filter_map(|item| item.name.as_deref()).collect();
+        let names: Vec<_> = items.iter().filter_map(|item| item.name.as_ref()).collect();
         for name in &names {
             self.transfer.lacks(name.instance.as_str());
         }
@@ -133,10 +146,9 @@ impl Upload<'_> {
         let cause =
             format!("an earlier upload of this job has read instances{studies} that are not in the store");
         self.transfer.failed(0, &cause);
-        items
-            .iter()
-            .filter_map(|item| item.outcome.detail())
-            .for_each(|words| self.transfer.failed(0, words));
+        for item in items {
+            self.transfer.failed(0, &item.detail);
+        }
         let remedy = "send the study again as a whole, with a new job: one that is resubmitted sends only what it had not read \
                       before; an instance that shall never be there is forgotten when it is deleted there by its own name";
         let what = format!("everything of an upload is stored, but {} instances are missing", items.len());
@@ -144,12 +156,19 @@ impl Upload<'_> {
         shared.troubles.tell_in_part(store, &what, &failure, shared.world.now());
     }
 
-    fn merged(&self, format: AnswerFormat, items: &[answer::Item]) -> Response<ResponseBody> {
+    fn answered(
+        &mut self,
+        format: AnswerFormat,
+        more: Vec<answer::Item>,
+        otherwise: String,
+    ) -> Response<ResponseBody> {
         let root = self.way.store.url(None, "");
-        let merged = answer::merged(format, &root, self.way.study, items);
-        let mut response = Response::new(body::whole(merged.body));
-        *response.status_mut() = merged.status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(merged.content_type));
+        let mut answer = Answer::new(format, root, self.way.study, self.records.close());
+        (answer.more, answer.otherwise) = (more, otherwise);
+        let (status, content_type) = (answer.status(), answer.content_type());
+        let mut response = Response::new(answer.into_body());
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         response
     }
 

@@ -21,6 +21,8 @@ const MOST_IN_A_BATCH: usize = 1000;
 pub(super) struct Gatherer {
     ready: VecDeque<Batch>,
     next: Batch,
+    /// The names of those in it.
+    next_names: HashSet<Uid>,
 }
 
 /// Instances that are sent in one request: of these each has a name of its own, or it is one alone.
@@ -48,10 +50,11 @@ impl Gatherer {
             self.ready.push_back(Batch { instances: vec![Arc::new(held)], bytes });
             return;
         }
-        let is_twin =
-            held.name.as_ref().is_some_and(|name| self.next.names().any(|other| *other == name.instance));
-        if is_twin {
+        if let Some(name) = &held.name
+            && !self.next_names.insert(name.instance.clone())
+        {
             self.flush();
+            self.next_names.insert(name.instance.clone());
         }
         self.next.bytes += bytes;
         self.next.instances.push(Arc::new(held));
@@ -64,6 +67,7 @@ impl Gatherer {
     pub(super) fn flush(&mut self) {
         if !self.next.instances.is_empty() {
             self.ready.push_back(std::mem::take(&mut self.next));
+            self.next_names.clear();
         }
     }
 

@@ -67,7 +67,7 @@ impl Held {
 }
 
 /// What became of an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     Stored {
         /// `WarningReason` (0008,1196).

@@ -10,6 +10,7 @@ use ring::digest::{Context, SHA256};
 use tokio::{sync::Notify, time::timeout};
 
 use super::{
+    broken::Broken,
     instance::{Digest, Held, Kept, Name},
     job::Job,
     remembered::{MOST_MISSING, Missing},
@@ -20,13 +21,15 @@ use crate::{
     gateway::Shared,
     media_type::MediaType,
     memory::Share,
-    multipart::{self, Cutter, Event, Malformed},
+    multipart::{self, Cutter, Event},
 };
 
 /// Memory is taken in blocks of this size, which instances share. What the connection hands out are slices of buffers of its
 /// own, of which a short one would keep a long buffer: so they are copied, which takes a twentieth of the time that hashing
 /// them does.
 const BLOCK: usize = 256 << 10;
+/// Parts of an upload that do not say which instance they are. Each is a request of its own.
+const MOST_NAMELESS: usize = 100;
 /// A client that could send and has not for so long waits for its answer. A slow disk reads an instance in that time.
 const A_MOMENT: Duration = Duration::from_secs(5);
 
@@ -40,6 +43,8 @@ pub(super) struct Intake {
     block: BytesMut,
     part: Option<Part>,
     parts: usize,
+    /// Parts that do not say which instance they are.
+    nameless: usize,
     /// What is read and has no place in memory.
     unplaced: Option<Bytes>,
     /// Everything was read.
@@ -85,19 +90,6 @@ pub(super) enum Arrival {
     End,
 }
 
-/// Why an upload cannot be read to its end.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
-    #[error("the client went away: {0}")]
-    Gone(hyper::Error),
-    #[error("the client sent nothing for {0} s")]
-    Silent(u64),
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error("a part of the upload is {0}, and not application/dicom")]
-    OtherType(String),
-}
-
 impl Intake {
     pub(super) fn new(
         shared: &Arc<Shared>,
@@ -115,6 +107,7 @@ impl Intake {
             block: BytesMut::new(),
             part: None,
             parts: 0,
+            nameless: 0,
             unplaced: None,
             is_complete: false,
             left_out: Vec::new(),
@@ -147,6 +140,9 @@ impl Intake {
                 }
                 Some(Event::EndOfPart) => {
                     if let Some(arrival) = self.end().await {
+                        if self.nameless > MOST_NAMELESS {
+                            return Err(Broken::Nameless(MOST_NAMELESS));
+                        }
                         return Ok(arrival);
                     }
                 }
@@ -380,6 +376,7 @@ impl Intake {
             }
         };
         let name = Name::of(reader.identity()).map(Arc::new);
+        self.nameless += usize::from(name.is_none());
         Some(Arrival::Instance(Held { index, name, content_type, kept, whole: Some((length, sha256)) }))
     }
 }

@@ -16,11 +16,15 @@ use crate::{
 /// No study has more instances than Google can be asked to pass over.
 const MOST: usize = 1_000_000;
 
-/// The SOP Instance UIDs of all instances of a study that the store has.
+/// The SOP Instance UIDs of all instances of a study that the store has and that are wanted: a study may have very many.
 ///
 /// # Errors
 /// The search was refused, or answered with something else.
-pub(super) async fn present(way: Way<'_>, study: &Uid) -> Result<HashSet<Uid>, Refusal> {
+pub(super) async fn present(
+    way: Way<'_>,
+    study: &Uid,
+    is_wanted: impl Fn(&Uid) -> bool,
+) -> Result<HashSet<Uid>, Refusal> {
     let mut present = HashSet::new();
     let mut offset = 0;
     while offset < MOST {
@@ -30,7 +34,7 @@ pub(super) async fn present(way: Way<'_>, study: &Uid) -> Result<HashSet<Uid>, R
         }
         // A server may give less than a page before the end: only an empty one is the end.
         offset += page.len();
-        present.extend(page);
+        present.extend(page.into_iter().filter(&is_wanted));
     }
     Ok(present)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64, atomic::Ordering::Relaxed},
     time::{Duration, SystemTime},
 };
 
@@ -28,6 +28,7 @@ const RESUBMITTED_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(crate) struct Remembered {
     stored: Mutex<Stored>,
     missing: Mutex<VecDeque<Unfinished>>,
+    uploads: AtomicU64,
 }
 
 /// Stands for an account and an instance, or a study, of it.
@@ -46,6 +47,8 @@ struct Entry {
     number: u64,
     study: Key,
     digest: Digest,
+    /// The number of the upload that has it.
+    upload: u64,
     at: SystemTime,
 }
 
@@ -92,14 +95,18 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Remembered {
-    /// The store has taken this instance, or has shown that it has it.
-    pub(crate) fn stored(&self, account: &str, name: &Name, digest: Digest, now: SystemTime) {
+    /// The number of another upload.
+    pub(crate) fn next_upload(&self) -> u64 {
+        self.uploads.fetch_add(1, Relaxed)
+    }
+
+    /// The store has taken this instance of an upload, or has shown that it has it.
+    pub(crate) fn stored(&self, account: &str, name: &Name, digest: Digest, upload: u64, now: SystemTime) {
         let mut stored = locked(&self.stored);
         let (number, of) = (stored.next, key(account, name.instance.as_str()));
         stored.next += 1;
-        stored
-            .entries
-            .insert(of, Entry { number, study: key(account, name.study.as_str()), digest, at: now });
+        let study = key(account, name.study.as_str());
+        stored.entries.insert(of, Entry { number, study, digest, upload, at: now });
         stored.order.push_back((of, number));
         while stored.entries.len() > MOST_STORED || stored.order.len() > 2 * MOST_STORED {
             let Some((oldest, number)) = stored.order.pop_front() else { break };
@@ -132,13 +139,16 @@ impl Remembered {
         }
     }
 
-    /// Nobody has a reason to send these again soon: all of their upload was stored.
-    pub(crate) fn settled<'a>(&self, account: &str, names: impl IntoIterator<Item = &'a Name>) {
+    /// Nobody has a reason to send its instances again soon: all of this upload was stored.
+    pub(crate) fn settled(&self, upload: u64) {
         let Stored { entries, order, .. } = &mut *locked(&self.stored);
-        for name in names {
-            entries.remove(&key(account, name.instance.as_str()));
-        }
+        entries.retain(|_, entry| entry.upload != upload);
         order.retain(|(of, number)| entries.get(of).is_some_and(|entry| entry.number == *number));
+    }
+
+    /// The store has this instance otherwise than it was sent.
+    pub(crate) fn replaced(&self, account: &str, name: &Name) {
+        locked(&self.stored).entries.remove(&key(account, name.instance.as_str()));
     }
 
     /// The instance, or the study, was deleted, or is to be replaced.
@@ -220,18 +230,23 @@ impl Remembered {
         was_missing
     }
 
-    /// These instances are in the store.
-    pub(crate) fn found<'a>(&self, account: &str, names: impl IntoIterator<Item = &'a Name>) {
+    /// Whether anything is missing of this account.
+    pub(crate) fn lacks(&self, account: &str) -> bool {
+        locked(&self.missing).iter().any(|known| known.account == account)
+    }
+
+    /// Whether an instance with this UID is missing.
+    pub(crate) fn misses(&self, account: &str, instance: &Uid) -> bool {
+        let missing = locked(&self.missing);
+        missing.iter().any(|known| known.account == account && known.instances.contains_key(instance))
+    }
+
+    /// This instance is in the store.
+    pub(crate) fn found(&self, account: &str, study: &str, instance: &str) {
         let mut missing = locked(&self.missing);
-        if missing.is_empty() {
-            return;
-        }
-        for name in names {
-            for known in missing.iter_mut().filter(|known| known.account == account) {
-                if known.instances.get(&name.instance).is_some_and(|missing| missing.name.study == name.study)
-                {
-                    known.instances.remove(&name.instance);
-                }
+        for known in missing.iter_mut().filter(|known| known.account == account) {
+            if known.instances.get(instance).is_some_and(|missing| missing.name.study.as_str() == study) {
+                known.instances.remove(instance);
             }
         }
         missing.retain(|known| !known.instances.is_empty());
@@ -254,18 +269,18 @@ mod tests {
     #[test]
     fn what_was_stored_is_known_by_account_name_and_content_for_a_while() {
         let (remembered, name) = (Remembered::default(), name("2", "2.1"));
-        remembered.stored("a", &name, [7; 32], at(0));
+        remembered.stored("a", &name, [7; 32], 0, at(0));
         assert!(remembered.knows("a", &name.instance) && !remembered.knows("b", &name.instance));
         let was_stored = |account, digest, time| remembered.was_stored(account, &name, &digest, time);
         assert!(was_stored("a", [7; 32], at(100)));
         assert!(!was_stored("b", [7; 32], at(100)));
         assert!(!was_stored("a", [8; 32], at(100)));
         assert!(!was_stored("a", [7; 32], at(0) + FRESH));
-        remembered.stored("a", &name, [8; 32], at(1));
+        remembered.stored("a", &name, [8; 32], 0, at(1));
         assert!(!was_stored("a", [7; 32], at(100)));
         assert!(was_stored("a", [8; 32], at(100)));
         for path in ["studies/2", "studies/2/series/3", "studies/2/series/3/instances/2.1", "studies"] {
-            remembered.stored("a", &name, [8; 32], at(1));
+            remembered.stored("a", &name, [8; 32], 0, at(1));
             remembered.changes("a", "studies/9");
             assert!(was_stored("a", [8; 32], at(100)));
             remembered.changes("a", path);
@@ -277,10 +292,10 @@ mod tests {
     fn an_upload_that_is_stored_as_a_whole_is_forgotten() {
         let remembered = Remembered::default();
         let (one, other) = (name("2", "2.1"), name("2", "2.2"));
-        for name in [&one, &other, &one] {
-            remembered.stored("a", name, [7; 32], at(0));
+        for (name, upload) in [(&one, 1), (&other, 1), (&one, 2)] {
+            remembered.stored("a", name, [7; 32], upload, at(0));
         }
-        remembered.settled("a", [&*one]);
+        remembered.settled(2);
         let was_stored = |name: &Name| remembered.was_stored("a", name, &[7; 32], at(1));
         assert!(!was_stored(&one) && was_stored(&other));
         assert_eq!(locked(&remembered.stored).order.len(), 1);
@@ -290,12 +305,12 @@ mod tests {
     fn the_oldest_are_forgotten() {
         let remembered = Remembered::default();
         for number in 0..=MOST_STORED {
-            remembered.stored("a", &name("2", &format!("2.{number}")), [0; 32], at(0));
+            remembered.stored("a", &name("2", &format!("2.{number}")), [0; 32], 0, at(0));
         }
         assert!(!remembered.knows("a", &Uid::parse(b"2.0").unwrap()));
         assert!(remembered.knows("a", &Uid::parse(b"2.1").unwrap()));
         for _ in 0..2 * MOST_STORED {
-            remembered.stored("a", &name("2", "2.7"), [0; 32], at(0));
+            remembered.stored("a", &name("2", "2.7"), [0; 32], 0, at(0));
         }
         assert!(locked(&remembered.stored).order.len() <= 2 * MOST_STORED);
         assert!(remembered.knows("a", &Uid::parse(b"2.7").unwrap()));
@@ -318,7 +333,9 @@ mod tests {
         not_stored("a", '2', vec![name("2", "2.1")], 0);
         let counts = (missing("a", '1', 1), missing("a", '2', 1), missing("a", '3', 1), missing("b", '1', 1));
         assert_eq!(counts, (3, 1, 0, 0));
-        remembered.found("a", [&*name("2", "2.1"), &*name("3", "3.1"), &*name("4", "2.2")]);
+        for (study, instance) in [("2", "2.1"), ("3", "3.1"), ("4", "2.2")] {
+            remembered.found("a", study, instance);
+        }
         assert_eq!((missing("a", '1', 1), missing("a", '2', 1)), (1, 0));
         let week = RESUBMITTED_WITHIN.as_secs();
         assert_eq!((missing("a", '1', week - 1), missing("a", '1', week)), (1, 0));

@@ -8,19 +8,20 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use http::StatusCode;
 use tokio::{
     sync::{Notify, oneshot},
     time::timeout,
 };
 
 use super::{
+    broken::{self, Broken},
     gather::Gatherer,
     instance::{Held, Kept, Outcome},
-    intake::{Arrival, Broken, Intake},
+    intake::{Arrival, Intake},
     job::Job,
     listing,
     parallelism::{self, Parallelism},
+    reason,
     records::Records,
     send::{self, Sent, Way},
 };
@@ -122,6 +123,9 @@ impl<'a> Upload<'a> {
                     reading = Some(read_on(intake, Arc::clone(&stop)));
                 }
             }
+            if self.records.is_full() {
+                break End::Refused(Box::new(broken::too_many()));
+            }
             tokio::select! {
                 Some(sent) = sending.next() => {
                     let under_way = sending.len() + 1;
@@ -134,13 +138,7 @@ impl<'a> Upload<'a> {
                     idle = Some(intake);
                     match arrival {
                         Ok(Arrival::Instance(held)) => {
-                            self.read(&held);
-                            if self.is_present(&held).await {
-                                self.present(held.index);
-                            } else {
-                                if matches!(held.kept, Kept::Spool(_)) {
-                                    self.spooled.insert(held.index);
-                                }
+                            if let Some(held) = self.unknown(held).await {
                                 gatherer.push(held);
                             }
                         }
@@ -166,7 +164,7 @@ impl<'a> Upload<'a> {
                             tracing::info!("{}: an upload was broken off by the client: {error}", self.way.store.title());
                             break End::Gone;
                         }
-                        Err(broken) => break End::Refused(Box::new(refusal_of(&broken))),
+                        Err(broken) => break End::Refused(Box::new(broken.refusal())),
                     }
                 }
                 () = room(&mut idle), if is_full => is_full = false,
@@ -194,6 +192,23 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// Books an instance that was read whole, and gives it back if it has to be sent.
+    async fn unknown(&mut self, held: Held) -> Option<Held> {
+        self.read(&held);
+        if held.whole.is_some_and(|(length, _)| length == 0) {
+            self.empty(held.index);
+            return None;
+        }
+        if self.is_present(&held).await {
+            self.present(held.index);
+            return None;
+        }
+        if matches!(held.kept, Kept::Spool(_)) {
+            self.spooled.insert(held.index);
+        }
+        Some(held)
+    }
+
     /// Books a batch that was sent; the refusal, if it is not worth going on.
     fn settle(&mut self, sent: Sent, under_way: usize) -> Option<Refusal> {
         for held in &sent.batch.instances {
@@ -209,8 +224,8 @@ impl<'a> Upload<'a> {
         for (index, outcome) in sent.outcomes {
             match &outcome {
                 Outcome::Stored { .. } => self.transfer.done(self.records.length(index)),
-                Outcome::Failed { detail, .. } => {
-                    self.transfer.failed(1, detail);
+                Outcome::Failed { reason, detail } => {
+                    self.transfer.failed(1, &reason::in_words(*reason, detail));
                     if let Some(name) = self.records.name(index) {
                         self.transfer.lacks(name.instance.as_str());
                     }
@@ -238,7 +253,11 @@ impl<'a> Upload<'a> {
     pub(super) async fn listing(&mut self, study: &Uid) -> Option<&HashSet<Uid>> {
         let store = self.way.store;
         if !self.listings.contains_key(study) {
-            let listed = listing::present(self.way, study).await;
+            let remembered = &self.way.shared.remembered;
+            let is_wanted = |instance: &Uid| {
+                remembered.knows(&store.name, instance) || remembered.misses(&store.name, instance)
+            };
+            let listed = listing::present(self.way, study, is_wanted).await;
             if let Err(refusal) = &listed {
                 tracing::warn!(
                     "{}: it could not be found out which instances of a study the store has, so none counts as stored: {}",
@@ -249,6 +268,13 @@ impl<'a> Upload<'a> {
             self.listings.insert(study.clone(), listed.ok());
         }
         self.listings.get(study)?.as_ref()
+    }
+
+    /// Books a part in which nothing is: the store need not be asked.
+    fn empty(&mut self, index: usize) {
+        let outcome = Outcome::failed("the part of the upload is empty: it holds no DICOM file");
+        self.transfer.failed(1, outcome.detail().unwrap_or_default());
+        self.records.became(index, outcome);
     }
 
     /// Books an instance that was not sent, because the store has it.
@@ -306,12 +332,4 @@ async fn listen_on(intake: Option<Intake>, end: &End) -> bool {
     });
     // Whoever finds the upload ended finds written down what is missing.
     !matches!(end, End::Known) && heard.await.unwrap_or_default()
-}
-
-fn refusal_of(broken: &Broken) -> Refusal {
-    let (status, remedy) = match broken {
-        Broken::Silent(_) => (StatusCode::REQUEST_TIMEOUT, "send the study again"),
-        _ => (StatusCode::BAD_REQUEST, "send the instances as PS3.18 section 10.5 has it"),
-    };
-    Refusal::own(status, &broken.to_string(), remedy)
 }

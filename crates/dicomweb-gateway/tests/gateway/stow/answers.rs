@@ -101,6 +101,67 @@ fn what_is_no_dicom_fails_alone_and_in_its_place() {
 }
 
 #[test]
+fn a_refusal_that_is_a_number_alone_is_told_with_what_it_means() {
+    let stage = stage();
+    let study = ct(1, 1, 1000);
+    let uid = &study.instances[0].uid;
+    let item =
+        format!(r#"{{"00081155":{{"vr":"UI","Value":["{uid}"]}},"00081197":{{"vr":"US","Value":[43264]}}}}"#);
+    let refusal = format!(r#"{{"00081198":{{"vr":"SQ","Value":[{item}]}}}}"#);
+    stage.emulator.faults().add(Fault::answer(Route::Stow, 409, &refusal).until_cleared());
+    let (status, answer) = upload(&stage, &files(&study));
+    assert_eq!((status, &answer["00081198"]["Value"][0]["00081197"]["Value"][0]), (409, &43264.into()));
+    assert_eq!(last(&stage).failures, ["failure reason 0xA900 (data set does not match SOP class)"]);
+}
+
+#[test]
+fn many_parts_without_a_name_are_refused_and_cost_few_requests() {
+    for part in [b"".as_slice(), b"no DICOM"] {
+        let stage = stage();
+        let answer = block_on(post(&stage, "studies").body(multipart(&vec![part; 5000])).send()).unwrap();
+        assert_eq!(answer.status(), 400);
+        let body = block_on(answer.text()).unwrap();
+        assert!(body.contains("more than 100 parts") && body.contains("send DICOM files"), "{body}");
+        assert!(seen(&stage, Route::Stow).len() <= 100);
+        // Up to there each is answered for itself, and what is empty without asking.
+        stage.emulator.clear_requests();
+        let (status, answer) = upload(&stage, &[part; 5]);
+        assert_eq!((status, failed(&answer).len()), (409, 5));
+        assert_eq!(seen(&stage, Route::Stow).len(), if part.is_empty() { 0 } else { 5 });
+    }
+}
+
+#[test]
+fn an_upload_of_more_instances_than_memory_has_names_for_is_refused() {
+    let stage = staged(OnConflict::Fail, |settings| settings.memory = 256 << 10);
+    let study = ct(1, 1, 8);
+    let (file, uid) = (&study.instances[0].bytes, study.instances[0].uid.as_bytes());
+    let places: Vec<usize> =
+        file.windows(uid.len()).enumerate().filter(|(_, text)| *text == uid).map(|(at, _)| at).collect();
+    // The last digits of a UID that nothing else begins with.
+    let files: Vec<Vec<u8>> = (0..20_000_u64)
+        .map(|number| {
+            let digits = format!("{:020}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let mut file = file.clone();
+            for at in &places {
+                let end = at + uid.len();
+                file[end - 20..end].copy_from_slice(digits.as_bytes());
+            }
+            file
+        })
+        .collect();
+    let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+    let (status, answer) = upload(&stage, &files);
+    // What is stored until then is told; the rest is not sent.
+    assert_eq!(status, 409);
+    let last_words =
+        answer["00081198"]["Value"].as_array().unwrap().last().unwrap()["00091097"]["Value"][0].to_string();
+    assert!(last_words.contains("more instances than there is memory for their names"), "{last_words}");
+    assert!(stored(&answer).len() < 20_000);
+    assert_nothing_left(&stage);
+}
+
+#[test]
 fn a_study_in_the_path_holds_for_every_batch() {
     let stage = stage();
     let (study, other) = (ct(1, 2, 1000), ct(2, 1, 1000));
