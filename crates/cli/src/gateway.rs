@@ -125,6 +125,7 @@ async fn serve(
             name: account.name.clone(),
             secret: secret.cloned(),
             tokens: with_tokens.then_some(tokens),
+            authorization: account.own_authorization(),
             on_conflict: account.on_conflict,
             passed_fields: account.header_fields().map(str::to_owned).collect(),
             in_trouble: Arc::default(),

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use dicomweb_gateway::proxy_before_loopback;
-use google_credentials::World;
-use orthanc_gcp_configuration::{Account, Configuration, DicomWebSettings, KeyPath, SECTION, Severity};
+use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, PeerVerification, World};
+use orthanc_gcp_configuration::{
+    Account, Configuration, DicomWebSettings, GatewayUse, KeyPath, SECTION, Severity,
+};
 use serde_json::Value;
 
 use crate::{
@@ -56,6 +58,7 @@ pub(crate) fn read(paths: &[PathBuf], world: &dyn World) -> Result<Reading, Erro
     let mut mistakes: Vec<Mistake> = odd.chain(found).collect();
     let mut of_orthanc = of_dicomweb(&configuration, &files);
     of_orthanc.extend(of_gateway(&configuration, &files, world));
+    of_orthanc.extend(of_direct(&configuration, &files));
     let names = names(&files);
     if names.is_empty() && mistakes.iter().all(|mistake| mistake.severity != Severity::Error) {
         let path = KeyPath::of([SECTION, "Accounts"]);
@@ -115,28 +118,79 @@ fn of_dicomweb(configuration: &Configuration, files: &Files) -> Vec<Mistake> {
     let disabled = (!enabled).then(|| {
         mistake("Enable", Severity::Error, "is false, so that no account can be used; set it to true")
     });
-    let in_database = servers_in_database.then(|| {
+    // In the gateway's place stands a secret that is worth nothing after this start.
+    let is_direct = configuration.accounts.iter().any(|account| account.gateway == GatewayUse::Off);
+    let in_database = (*servers_in_database && is_direct).then(|| {
         let text = "is true: the DICOMweb plugin writes every token in clear into Orthanc's database; set it to false";
         mistake("ServersInDatabase", Severity::Warning, text)
     });
     disabled.into_iter().chain(in_database).collect()
 }
 
-/// Why the plugin would not use the gateway that is asked for.
-fn of_gateway(configuration: &Configuration, files: &Files, world: &dyn World) -> Option<Mistake> {
-    if !configuration.accounts.iter().any(|account| account.gateway) {
-        return None;
+/// Why the plugin could not use the gateway, and which accounts could not be used then.
+fn of_gateway(configuration: &Configuration, files: &Files, world: &dyn World) -> Vec<Mistake> {
+    let of = |wanted| configuration.accounts.iter().filter(move |account| account.gateway == wanted);
+    if configuration.accounts.iter().all(|account| !account.gateway.is_on()) {
+        return Vec::new();
     }
-    let proxy = proxy_before_loopback(world, &configuration.http)?;
-    let path = KeyPath::of([SECTION, "Gateway"]);
-    Some(Mistake {
-        severity: Severity::Warning,
+    let Some(proxy) = proxy_before_loopback(world, &configuration.http) else { return Vec::new() };
+    let mistake = |severity, consequence: &str| {
+        let path = KeyPath::of([SECTION, "Gateway"]);
+        Mistake {
+            severity,
+            place: files.place(&path),
+            path: Some(path),
+            text: format!(
+                "{proxy} would get the requests that are for the gateway on 127.0.0.1, so that {consequence}; set the environment variable NO_PROXY=127.0.0.1 for Orthanc, and here"
+            ),
+        }
+    };
+    let required = quoted(of(GatewayUse::Required))
+        .map(|names| mistake(Severity::Error, &format!("{names} cannot be used")));
+    let preferred = quoted(of(GatewayUse::Preferred)).map(|names| {
+        let consequence = format!("the DICOMweb plugin sends the requests of {names} directly to Google");
+        mistake(Severity::Warning, &consequence)
+    });
+    required.into_iter().chain(preferred).collect()
+}
+
+/// What direct transfers cost, and what keeps them from working: the steps of the examination do not use the DICOMweb plugin's
+/// connection.
+fn of_direct(configuration: &Configuration, files: &Files) -> Vec<Mistake> {
+    let direct = || configuration.accounts.iter().filter(|account| account.gateway == GatewayUse::Off);
+    let mistake = |path: KeyPath, severity, text| Mistake {
+        severity,
         place: files.place(&path),
         path: Some(path),
-        text: format!(
-            "{proxy} would get the requests that are for the gateway on 127.0.0.1, so that the DICOMweb plugin sends them directly to Google; set the environment variable NO_PROXY=127.0.0.1 for Orthanc, and here"
-        ),
-    })
+        text,
+    };
+    let open = quoted(direct().filter(|account| account.source.is_some())).map(|names| {
+        let text = format!(
+            "is false for {names}: every user of Orthanc's REST API can read and delete whatever the account may, outside its DICOM store as well; set it to true, or grant the account a role on this store alone"
+        );
+        mistake(KeyPath::of([SECTION, "Gateway"]), Severity::Warning, text)
+    });
+    let http = &configuration.http;
+    let verifies = http.verify_peers == PeerVerification::Required && http.ca_certificates.is_none();
+    let is_tls = |account: &&Account| {
+        account
+            .url(DEFAULT_UNIVERSE_DOMAIN)
+            .get(..6)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+    };
+    let without_ca = quoted(direct().filter(is_tls)).filter(|_| verifies).map(|names| {
+        let text = format!(
+            "is empty, and Gateway is false for {names}: Orthanc before 1.12.6 opens no TLS connection then, and every transfer fails; set it to /etc/ssl/certs/ca-certificates.crt (Debian's package ca-certificates), or Gateway to true"
+        );
+        mistake(KeyPath::of(["HttpsCACertificates"]), Severity::Error, text)
+    });
+    open.into_iter().chain(without_ca).collect()
+}
+
+/// The names of accounts in words; `None` where there is none.
+fn quoted<'a>(accounts: impl Iterator<Item = &'a Account>) -> Option<String> {
+    let names: Vec<String> = accounts.map(|account| format!("\"{}\"", account.name)).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// The names in `GoogleCloudPlatform.Accounts`, in any letter case, as the plugin finds them.

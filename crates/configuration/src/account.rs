@@ -1,11 +1,12 @@
 //! One account: which store, which credential, and the DICOMweb server that it becomes.
 
-use google_credentials::Source;
+use google_credentials::{Secret, Source};
 use serde_json::{Map, Value};
 
 use crate::{
-    Findings, KeyPath, LONGEST, OnConflict, SECTION, Shared, conflict,
+    Findings, GatewayUse, KeyPath, LONGEST, OnConflict, SECTION, Shared, conflict,
     credential::source,
+    gateway,
     section::{Section, Wrong},
     server_name, store_name,
 };
@@ -57,8 +58,8 @@ pub struct Account {
     pub own_timeout: Option<u64>,
     /// The limit is Orthanc's own and too short for studies.
     pub cut_by_orthanc: bool,
-    /// Its transfers go through the gateway.
-    pub gateway: bool,
+    /// Whether its transfers go through the gateway.
+    pub gateway: GatewayUse,
     /// What the gateway does where the store holds a different instance under the same UIDs.
     pub on_conflict: OnConflict,
     /// What the user set for the same server in `DicomWeb.Servers`.
@@ -80,6 +81,13 @@ impl Account {
     /// The name as a segment of a path (RFC 3986 section 3.3).
     pub fn encoded_name(&self) -> String {
         url::form_urlencoded::byte_serialize(self.name.as_bytes()).collect::<String>().replace('+', "%20")
+    }
+
+    /// `Authorization` that the user has set for the server, where the account has no credential: for a proxy or an emulator.
+    pub fn own_authorization(&self) -> Option<Secret> {
+        let headers = self.options.get("HttpHeaders")?.as_object().filter(|_| self.source.is_none())?;
+        let mut of_user = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Authorization"));
+        of_user.find_map(|(_, value)| value.as_str()).map(Secret::new)
     }
 
     /// Where it stands in the configuration.
@@ -108,12 +116,20 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
     let parts = store_name::PARTS.map(|part| part.read(&mut section));
     let source = source(&mut section, shared);
     let http_timeout = section.seconds("HttpTimeout", "leave it out to allow an hour");
-    let gateway = section.switch("Gateway").unwrap_or_default().unwrap_or(shared.gateway);
+    let gateway = gateway::read(&mut section).unwrap_or(shared.gateway);
     let own_conflict = conflict::read(&mut section);
-    if !gateway && own_conflict.is_some_and(|own| own != OnConflict::Fail) {
+    if !gateway.is_on() && own_conflict.is_some_and(|own| own != OnConflict::Fail) {
         section.warn("OnConflict", conflict::ONLY_THE_GATEWAY);
     }
     let options = server_options(shared.servers.get(name), name, &mut section);
+    for option in ["CertificateFile", "Pkcs11"] {
+        let is_set = options.get(option).is_some_and(|value| !matches!(value, Value::Bool(false)));
+        if is_set && gateway.is_on() {
+            section.whole_warning(&format!(
+                "DicomWeb.Servers.{name}.{option} is not used, because the gateway shows no client certificate; set Gateway to false for this account, or remove it"
+            ));
+        }
+    }
     section.finish();
 
     let [Some(project), Some(location), Some(dataset), Some(store)] = parts else { return None };
@@ -134,7 +150,7 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
         http_timeout: own.or(of_orthanc).unwrap_or(HTTP_TIMEOUT),
         own_timeout: own,
         // The gateway has limits of its own.
-        cut_by_orthanc: !gateway
+        cut_by_orthanc: !gateway.is_on()
             && own.is_none()
             && of_orthanc.is_some_and(|seconds| seconds <= SHORT_TIMEOUT),
         gateway,

@@ -5,8 +5,7 @@ use dicomweb_gateway::OnConflict;
 use crate::section::{Section, Wrong};
 
 /// Where it is set for nothing.
-pub(super) const ONLY_THE_GATEWAY: &str =
-    "has no effect, because only the gateway obeys it; set Gateway to true, or remove it";
+pub(super) const ONLY_THE_GATEWAY: &str = "has no effect, because only the gateway obeys it, and Gateway is false; set Gateway to true, or remove it";
 
 /// `OnConflict`, global or of an account; `None` where it is absent or wrong.
 pub(super) fn read(section: &mut Section<'_, '_>) -> Option<OnConflict> {

@@ -9,6 +9,7 @@ mod account;
 mod conflict;
 mod credential;
 mod finding;
+mod gateway;
 mod root;
 mod section;
 mod server_name;
@@ -23,6 +24,7 @@ pub use account::{Account, KEYS as ACCOUNT_KEYS};
 pub use dicomweb_gateway::OnConflict;
 use finding::Findings;
 pub use finding::{Finding, KeyPath, Severity, printable};
+pub use gateway::GatewayUse;
 pub use root::{CREDENTIAL_AS_CONFIGURATION, is_credential};
 use section::{Section, Wrong};
 
@@ -89,7 +91,7 @@ struct Shared {
     base_url: Result<Option<String>, Wrong>,
     token_uri: Result<Option<String>, Wrong>,
     iam_uri: Result<Option<String>, Wrong>,
-    gateway: bool,
+    gateway: GatewayUse,
     on_conflict: OnConflict,
     /// Orthanc's `HttpTimeout`.
     http_timeout: Option<u64>,
@@ -131,7 +133,7 @@ pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Findi
         None | Some(0) => REFRESH_INTERVAL,
         Some(seconds) => Duration::from_secs(seconds).min(REFRESH_INTERVAL),
     };
-    let gateway = section.switch("Gateway").unwrap_or_default().unwrap_or(false);
+    let gateway = gateway::read(&mut section).unwrap_or_default();
     let gateway_port = section.port("GatewayPort", "leave it out for a free one").unwrap_or(0);
     let on_conflict = conflict::read(&mut section).unwrap_or_default();
     let shared = Shared {
@@ -155,7 +157,10 @@ pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Findi
     if accounts.iter().any(|account| account.cut_by_orthanc) {
         findings.warning(KeyPath::of(["HttpTimeout"]), "ends every transfer with Google after a minute or less; raise it, or give the account an HttpTimeout of its own");
     }
-    if on_conflict != OnConflict::Fail && !gateway && !accounts.iter().any(|account| account.gateway) {
+    if on_conflict != OnConflict::Fail
+        && !gateway.is_on()
+        && !accounts.iter().any(|account| account.gateway.is_on())
+    {
         findings.warning(KeyPath::of([SECTION, "OnConflict"]), conflict::ONLY_THE_GATEWAY);
     }
     let configuration = Configuration {

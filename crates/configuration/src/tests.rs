@@ -195,7 +195,10 @@ fn what_works_with_a_warning() {
         ),
         (json!({"Xyz": 1}), ".Xyz: unknown key, which is ignored; remove it"),
         (json!({"TokenUri": "http://far/"}), ".TokenUri: is not https"),
-        (json!({"OnConflict": "Keep"}), ".OnConflict: has no effect, because only the gateway"),
+        (
+            json!({"Gateway": false, "OnConflict": "Keep"}),
+            ".OnConflict: has no effect, because only the gateway",
+        ),
         (json!({"project": "q"}), ".project: is ignored, because Project is there too; "),
     ] {
         check(&account(&patch), 1, &[&format!("{a}{expected}")]);
@@ -318,9 +321,44 @@ fn the_time_limit_of_transfers() {
         }
         assert_eq!(check(&document, 1, &[]).accounts[0].http_timeout, expected);
     }
+    // The gateway has limits of its own.
     let mut document = account(&json!({}));
     document["HttpTimeout"] = json!(60);
+    check(&document, 1, &[]);
+    document["GoogleCloudPlatform"]["Gateway"] = json!(false);
     assert_eq!(check(&document, 1, &["W HttpTimeout: ends every transfer"]).accounts[0].http_timeout, 60);
+}
+
+#[test]
+fn only_who_has_no_credential_has_an_authorization_of_its_own() {
+    let none = json!({"ServiceAccountFile": null, "AccessToken": "none"});
+    let headers = json!({"X-Site": "7", "authorization": "Basic eDp5"});
+    for (patch, headers, expected) in [
+        (&none, &headers, Some("Basic eDp5")),
+        (&none, &json!({"X-Site": "7"}), None),
+        (&json!({}), &headers, None),
+    ] {
+        let mut document = account(patch);
+        document["DicomWeb"] = json!({"Servers": {"a": {"Url": "http://x/", "HttpHeaders": headers}}});
+        let found = check(&document, 1, &[]).accounts[0].own_authorization();
+        assert_eq!(found.as_ref().map(google_credentials::Secret::expose), expected, "{patch} {headers}");
+    }
+}
+
+#[test]
+fn a_client_certificate_needs_direct_transfers() {
+    let a = "W GoogleCloudPlatform.Accounts.a: DicomWeb.Servers.a";
+    for (options, gateway, expected) in [
+        (json!({"CertificateFile": "/c.pem"}), json!(null), Some(".CertificateFile is not used, because")),
+        (json!({"Pkcs11": true}), json!("prefer"), Some(".Pkcs11 is not used, because the gateway")),
+        (json!({"Pkcs11": false}), json!(null), None),
+        (json!({"CertificateFile": "/c.pem"}), json!(false), None),
+    ] {
+        let mut document = account(&json!({"Gateway": gateway}));
+        document["DicomWeb"] = json!({"Servers": {"a": options}});
+        let expected: Vec<String> = expected.iter().map(|expected| format!("{a}{expected}")).collect();
+        check(&document, 1, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -414,11 +452,18 @@ fn how_a_credential_is_used() {
 
 #[test]
 fn the_gateway_of_the_account_wins() {
+    use GatewayUse::{Off, Preferred, Required};
     for (global, own, expected) in [
-        (json!(null), json!(null), false),
-        (json!(true), json!(null), true),
-        (json!(true), json!(false), false),
-        (json!(false), json!(true), true),
+        (json!(null), json!(null), Required),
+        (json!(""), json!(" "), Required),
+        (json!(true), json!(null), Required),
+        (json!(false), json!(null), Off),
+        (json!("prefer"), json!(null), Preferred),
+        (json!(true), json!(false), Off),
+        (json!(false), json!(true), Required),
+        (json!(false), json!("Prefer"), Preferred),
+        (json!("prefer"), json!(false), Off),
+        (json!("prefer"), json!(true), Required),
     ] {
         let document = section(&json!({"Gateway": global, "Accounts": {"a": {"Gateway": own}}}));
         assert_eq!(check(&document, 1, &[]).accounts[0].gateway, expected, "{global} {own}");
@@ -440,7 +485,7 @@ fn the_gateway_of_the_account_wins() {
 fn a_mistake_about_the_gateway_costs_the_option_only() {
     let of_section = "GoogleCloudPlatform";
     for (patch, expected) in [
-        (json!({"Gateway": "yes"}), format!("E {of_section}.Gateway: is neither true nor false")),
+        (json!({"Gateway": "yes"}), format!("E {of_section}.Gateway: is neither true, false nor \"prefer\"")),
         (json!({"GatewayPort": 65_536}), format!("E {of_section}.GatewayPort: is 65536, not a port")),
         (json!({"GatewayPort": "8043"}), format!("E {of_section}.GatewayPort: is not a number of a port")),
         (
@@ -448,7 +493,10 @@ fn a_mistake_about_the_gateway_costs_the_option_only() {
             format!("E {of_section}.OnConflict: `Replace` is unknown, and Fail"),
         ),
         (json!({"OnConflict": true}), format!("E {of_section}.OnConflict: is not a string")),
-        (json!({"OnConflict": "Keep"}), format!("W {of_section}.OnConflict: has no effect")),
+        (
+            json!({"Gateway": false, "OnConflict": "Keep"}),
+            format!("W {of_section}.OnConflict: has no effect"),
+        ),
         (
             json!({"Accounts": {"a": {"OnConflict": "keep"}}}),
             format!("E {of_section}.Accounts.a.OnConflict: `keep` is unknown"),
@@ -464,7 +512,21 @@ fn a_mistake_about_the_gateway_costs_the_option_only() {
     let expected = ["E GoogleCloudPlatform.OnConflict: `Replace` is unknown, and Fail"];
     assert_eq!(check(&unknown, 1, &expected).accounts[0].on_conflict, OnConflict::Fail);
     // One account that uses it is enough for the section's key to make sense.
-    check(&section(&json!({"OnConflict": "Keep", "Accounts": {"a": {"Gateway": true}}})), 1, &[]);
+    check(&section(&json!({"OnConflict": "Keep"})), 1, &[]);
+    for own in [json!(true), json!("prefer")] {
+        let patch = json!({"Gateway": false, "OnConflict": "Keep", "Accounts": {"a": {"Gateway": own}}});
+        check(&section(&patch), 1, &[]);
+    }
+    // Whatever is wrong, nothing goes around the gateway because of it.
+    for wrong in [json!("true"), json!("false"), json!("no"), json!(0), json!([]), json!({})] {
+        let patch = json!({"Gateway": false, "Accounts": {"a": {"Gateway": wrong}}});
+        let expected = ["E GoogleCloudPlatform.Accounts.a.Gateway: is neither true, false nor"];
+        assert_eq!(
+            check(&section(&patch), 1, &expected).accounts[0].gateway,
+            GatewayUse::Required,
+            "{wrong}"
+        );
+    }
 }
 
 #[test]

@@ -290,6 +290,8 @@ impl<'a> Attempts<'a> {
             {
                 request = request.header(QUOTA_PROJECT, project);
             }
+        } else if let Some(own) = &self.store.authorization {
+            request = request.header(header::AUTHORIZATION, sensitive(own.expose())?);
         }
         Ok(match self.ask.content.body(sent) {
             Some(body) => request.body(body),
@@ -381,8 +383,11 @@ const QUOTA_PROJECT: &str = "x-goog-user-project";
 const LARGEST_REFUSAL: usize = 1 << 20;
 
 fn bearer(token: &Secret) -> Result<HeaderValue, TransportError> {
-    let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
-    let mut value = value.map_err(|_| TransportError {
+    sensitive(&format!("Bearer {}", token.expose()))
+}
+
+fn sensitive(authorization: &str) -> Result<HeaderValue, TransportError> {
+    let mut value = HeaderValue::from_str(authorization).map_err(|_| TransportError {
         kind: TransportErrorKind::Address,
         cause: "the token cannot be sent in a header".to_owned(),
     })?;

@@ -28,6 +28,8 @@ pub struct Store {
     pub root: Arc<dyn Fn(&str) -> String + Send + Sync>,
     /// Its tokens; `None` where the server takes requests without one.
     pub tokens: Option<TokenHandle>,
+    /// `Authorization` of the requests to a server that takes none of Google's tokens; `None` for none.
+    pub authorization: Option<Secret>,
     /// What becomes of different instances with the same UIDs.
     pub on_conflict: OnConflict,
     /// Header fields of requests that are passed on besides those of DICOMweb, because the administrator has named them.

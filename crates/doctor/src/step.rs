@@ -13,6 +13,8 @@ use orthanc_gcp_configuration::printable;
 pub enum Name {
     /// The credential's file: there, readable, whole, and for nobody else; the strings of an inline one.
     Credential,
+    /// How transfers travel, where that is known to fail.
+    Transport,
     /// The proxy on the way out.
     Proxy,
     /// The addresses of a host's name.
@@ -38,6 +40,7 @@ impl Name {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Credential => "credential",
+            Self::Transport => "transport",
             Self::Proxy => "proxy",
             Self::Dns => "dns",
             Self::Tcp => "tcp",

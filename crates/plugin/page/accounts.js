@@ -18,6 +18,7 @@ const SERVERS = {
   held: "there",
   refused: "refused by the DICOMweb plugin: see Orthanc's log",
   deleted: "deleted by somebody; comes back with the next token",
+  withheld: "not registered, because the gateway does not work",
 };
 /** What they mean is shown with the details. */
 const TRANSPORTS = {
@@ -113,7 +114,7 @@ export function mistakeList(mistakes) {
 
 function errorOf({ LastError: error }) {
   if (!error) return null;
-  const where = error.Of === "store" ? "The store" : "The token";
+  const where = { store: "The store", transport: "The transport" }[error.Of] ?? "The token";
   // Since when a token fails stands beside the state; the error is the newest one.
   const lasting = error.Of === "token" ? "last attempt at" : "since";
   const when = `${where}, ${error.Healed ? "healed since; last error at" : lasting} ${moment(error.Time)}`;

@@ -29,7 +29,7 @@ export function transferList(container, summary, tell) {
   let known = null;
   const update = (transfers, accounts) => {
     nobody.hidden = transfers.Gateway;
-    show(nobody, ...(accounts.some(({ Transport }) => Transport === "FallenBack") ? brokenGateway() : withoutGateway()));
+    show(nobody, ...(accounts.some(isWithoutItsGateway) ? brokenGateway() : withoutGateway()));
     plot.node.hidden = ended.node.hidden = !transfers.Gateway;
     const count = transfers.Running.length;
     say(summary, transfers.Gateway ? (count > 0 ? `${number(count)} under way` : "None under way") : "");
@@ -51,9 +51,11 @@ function withoutGateway() {
   ];
 }
 
-/** Why it cannot work stands with each account that wants it. */
+const isWithoutItsGateway = ({ Transport, DicomWebServer }) => Transport === "FallenBack" || DicomWebServer === "withheld";
+
+/** Why it does not work stands with each account that wants it. */
 function brokenGateway() {
-  return ["The gateway is wanted but cannot work: see the account. The DICOMweb plugin transfers by itself, and nothing of it is seen here."];
+  return ["The gateway is wanted but does not work: see the account. Nothing is seen here of what the DICOMweb plugin transfers by itself."];
 }
 
 /** Only what fails is worth interrupting somebody for. */

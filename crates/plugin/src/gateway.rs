@@ -3,8 +3,8 @@
 use std::{cell::RefCell, io, net::TcpListener, sync::Arc, thread, time::Duration};
 
 use dicomweb_gateway::{Gateway, Settings, Store, proxy_before_loopback};
-use google_credentials::{HttpSettings, HttpVersion, Secret, TokenHandle, World};
-use orthanc_gcp_configuration::Account;
+use google_credentials::{Failure, FailureKind, HttpSettings, HttpVersion, Secret, TokenHandle, World};
+use orthanc_gcp_configuration::{Account, GatewayUse};
 use orthanc_sdk::{Host, Version};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::{
@@ -37,8 +37,10 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 pub(crate) enum Transport {
     /// From the DICOMweb plugin, with a token that it is given.
     Direct,
-    /// The same, because the gateway that was asked for cannot work; why.
-    FallenBack(String),
+    /// The same, because the gateway does not work and `"prefer"` allows it; why.
+    FallenBack(Failure),
+    /// Not at all, because the gateway does not work; why. No server is registered, and no token leaves the plugin.
+    Blocked(Failure),
     /// Through the gateway.
     Gateway {
         /// The account's root there.
@@ -52,6 +54,13 @@ pub(crate) enum Transport {
     },
 }
 
+impl Transport {
+    /// Whether the DICOMweb plugin talks to Google itself.
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self, Self::Direct | Self::FallenBack(_))
+    }
+}
+
 /// Begins to serve those accounts that want the gateway: how each account's requests travel, and the thread, if there is one.
 pub(crate) fn begin(
     host: &Host,
@@ -60,7 +69,7 @@ pub(crate) fn begin(
     (port, held): (u16, &Port),
     accounts: &[(Account, TokenHandle)],
 ) -> (Vec<Transport>, Option<Serving>) {
-    if !accounts.iter().any(|(account, _)| account.gateway) {
+    if !accounts.iter().any(|(account, _)| account.gateway.is_on()) {
         return (vec![Transport::Direct; accounts.len()], None);
     }
     match try_begin(host, http, world, (port, held), accounts) {
@@ -68,15 +77,44 @@ pub(crate) fn begin(
         Err(trouble) => {
             // Whoever connects is refused, and does not wait in vain.
             held.release();
-            tracing::error!(
-                "the gateway cannot work, so the DICOMweb plugin sends its requests directly to Google: {trouble}"
-            );
-            let transport = |(account, _): &(Account, TokenHandle)| {
-                if account.gateway { Transport::FallenBack(trouble.clone()) } else { Transport::Direct }
+            let transport = |(account, _): &(Account, TokenHandle)| match account.gateway {
+                GatewayUse::Off => Transport::Direct,
+                GatewayUse::Preferred => Transport::FallenBack(trouble.clone()),
+                GatewayUse::Required => Transport::Blocked(trouble.clone()),
             };
+            report(accounts, &trouble);
             (accounts.iter().map(transport).collect(), None)
         }
     }
+}
+
+/// What the failure of the gateway means for whom.
+fn report(accounts: &[(Account, TokenHandle)], trouble: &Failure) {
+    let names = |wanted| {
+        names(accounts.iter().map(|(account, _)| account).filter(|account| account.gateway == wanted))
+    };
+    if let Some(names) = names(GatewayUse::Required) {
+        tracing::error!(
+            "the gateway does not work, so that {names} cannot be used and no DICOMweb server leads to Google: {trouble}"
+        );
+    }
+    if let Some(names) = names(GatewayUse::Preferred) {
+        tracing::error!(
+            "the gateway does not work, so that the DICOMweb plugin sends the requests of {names} directly to Google: {trouble}"
+        );
+    }
+}
+
+/// The names of these accounts in words; `None` where there is none.
+pub(crate) fn names<'a>(accounts: impl Iterator<Item = &'a Account>) -> Option<String> {
+    let names: Vec<String> = accounts.map(|account| format!("\"{}\"", account.name)).collect();
+    let word = if names.len() == 1 { "account" } else { "accounts" };
+    (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
+}
+
+/// Why the gateway does not work.
+fn trouble(cause: String, remedy: &str) -> Failure {
+    Failure::new(FailureKind::Configuration, cause, remedy)
 }
 
 fn try_begin(
@@ -85,21 +123,25 @@ fn try_begin(
     world: &Arc<dyn World>,
     (port, held): (u16, &Port),
     accounts: &[(Account, TokenHandle)],
-) -> Result<(Vec<Transport>, Serving), String> {
+) -> Result<(Vec<Transport>, Serving), Failure> {
     if let Some(proxy) = proxy_before_loopback(&**world, &http) {
-        return Err(format!(
-            "{proxy} would get the requests that are for 127.0.0.1; set the environment variable NO_PROXY=127.0.0.1 for Orthanc"
+        return Err(trouble(
+            format!("{proxy} would get the requests that are for 127.0.0.1"),
+            "set the environment variable NO_PROXY=127.0.0.1 for Orthanc, and restart it",
         ));
     }
     let (listener, port) = held.listen(port).map_err(|error| {
-        format!("127.0.0.1:{port} cannot be listened on ({error}); set GoogleCloudPlatform.GatewayPort to a free port, or leave it out")
+        trouble(
+            format!("127.0.0.1:{port} cannot be listened on ({error})"),
+            "set GoogleCloudPlatform.GatewayPort to a free port, or remove it, and restart Orthanc",
+        )
     })?;
     // To the Orthancs before 1.13 a limit of 0 means 60 s.
     let without_limit = if host.version() >= KNOWS_NO_LIMIT { 0 } else { LONGEST };
     let mut transports = Vec::new();
     let mut stores = Vec::new();
     for (account, handle) in accounts {
-        if !account.gateway {
+        if !account.gateway.is_on() {
             transports.push(Transport::Direct);
             continue;
         }
@@ -117,6 +159,7 @@ fn try_begin(
             secret: Some(secret),
             root: Arc::new(move |universe_domain| of_account.url(universe_domain)),
             tokens: account.source.is_some().then(|| handle.clone()),
+            authorization: account.own_authorization(),
             on_conflict: account.on_conflict,
             passed_fields: account.header_fields().map(str::to_owned).collect(),
             in_trouble,
@@ -129,16 +172,21 @@ fn try_begin(
     let gateway = Gateway::new(settings, Arc::clone(world), stores);
     let serving = Serving::start(host.clone(), listener, held.clone(), gateway);
     let serving = serving.map_err(|error| {
-        format!("its thread could not be started ({error}); free memory or raise the limit of threads, and restart Orthanc")
+        trouble(
+            format!("its thread could not be started ({error})"),
+            "free memory or raise the limit of threads, and restart Orthanc",
+        )
     })?;
     Ok((transports, serving))
 }
 
 /// Nobody can guess it; one for each account, so that none leads to another's store.
-fn secret() -> Result<Secret, String> {
+fn secret() -> Result<Secret, Failure> {
     let mut bytes = [0_u8; 32];
     let filled = SystemRandom::new().fill(&mut bytes);
-    filled.map_err(|_| "the system gives no random numbers for a secret; restart Orthanc".to_owned())?;
+    filled.map_err(|_| {
+        trouble("the system gives no random numbers for a secret".to_owned(), "restart Orthanc")
+    })?;
     Ok(Secret::new(bytes.map(|byte| format!("{byte:02x}")).concat()))
 }
 

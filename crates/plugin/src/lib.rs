@@ -9,6 +9,7 @@
 #![allow(non_snake_case, reason = "administrators know the library by this name")]
 
 mod dicomweb;
+mod direct;
 mod gateway;
 mod logging;
 mod metrics;

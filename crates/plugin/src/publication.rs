@@ -18,7 +18,7 @@ pub enum Wipe {
 }
 
 /// How long after our own `OrthancStarted` the wipe is waited for.
-const STARTING: Duration = Duration::from_secs(60);
+pub(crate) const STARTING: Duration = Duration::from_secs(60);
 /// The shortest pause between two looks.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause between two looks while a wipe is waited for.

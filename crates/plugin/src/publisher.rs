@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     dicomweb::DicomWeb,
     gateway::Transport,
-    publication::{Publication, Seen, Wipe},
+    publication::{Publication, STARTING, Seen, Wipe},
     server::server,
     status::{LiveAccount, ServerState},
 };
@@ -64,6 +64,11 @@ impl Publisher {
 
     /// Publishes for ever. `tokens` brings the index of each account that has a new token.
     pub(crate) async fn run(&mut self, tokens: &mut mpsc::UnboundedReceiver<usize>) {
+        if self.accounts.iter().any(Entry::is_blocked)
+            && let Ok(listed) = self.dicomweb.servers()
+        {
+            self.withdraw_blocked(&listed);
+        }
         loop {
             let pause = self.publication.pause(self.elapsed(), self.look_every);
             tokio::select! {
@@ -107,7 +112,32 @@ impl Publisher {
         }
     }
 
+    /// Takes away the servers that are there under the names of accounts whose gateway does not work: those of the configuration
+    /// and of an earlier start lead past it, or to whatever listens at its port now. After Orthanc's start a user may add one.
+    fn withdraw_blocked(&self, listed: &BTreeSet<String>) {
+        if self.elapsed() > STARTING {
+            return;
+        }
+        for Entry { live, .. } in self.accounts.iter().filter(|entry| entry.is_blocked()) {
+            if !listed.contains(&live.account.name) {
+                continue;
+            }
+            let title = live.account.title();
+            match self.dicomweb.withdraw(&live.account.name) {
+                Ok(()) => tracing::warn!(
+                    "{title}: removed the DICOMweb server of the same name, because it does not lead through the gateway; the gateway's error is above"
+                ),
+                Err(trouble) => tracing::error!(
+                    "{title}: the DICOMweb server of the same name does not lead through the gateway and could not be removed: {trouble}; remove it from DicomWeb.Servers, and restart Orthanc"
+                ),
+            }
+        }
+    }
+
     fn changed(&mut self, account: usize) {
+        if self.accounts.get(account).is_some_and(Entry::is_blocked) {
+            return;
+        }
         let expired = |entry: &Entry| matches!(*entry.kept.borrow(), Kept::Expired(_));
         if self.accounts.get(account).is_some_and(expired) {
             self.publication.expired(account);
@@ -119,7 +149,7 @@ impl Publisher {
     fn give(&mut self, account: usize) {
         let Some(entry) = self.accounts.get_mut(account) else { return };
         let LiveAccount { account: owner, transport, .. } = &*entry.live;
-        let server = server(owner, transport, &entry.kept.borrow());
+        let Some(server) = server(owner, transport, &entry.kept.borrow()) else { return };
         match self.dicomweb.publish(&owner.name, &server) {
             Ok(()) => {
                 entry.trouble = None;
@@ -153,6 +183,7 @@ impl Publisher {
             }
         };
         self.list_trouble = None;
+        self.withdraw_blocked(&listed);
         for (account, seen) in self.changes(&listed) {
             if let Some(entry) = self.accounts.get_mut(account) {
                 entry.tell(seen);
@@ -176,9 +207,16 @@ impl Publisher {
 }
 
 impl Entry {
-    /// Whether Google gave a token, where one is needed. Behind the gateway a server is there before that.
+    /// Whether no server may be there, because the gateway does not work.
+    fn is_blocked(&self) -> bool {
+        matches!(self.live.transport, Transport::Blocked(_))
+    }
+
+    /// Whether Google gave a token, where one is needed, and transfers can succeed. Behind the gateway a server is there before
+    /// that.
     fn can_be_used(&self) -> bool {
-        self.live.account.source.is_none() || self.kept.borrow().grant().is_some()
+        let has_token = self.live.account.source.is_none() || self.kept.borrow().grant().is_some();
+        has_token && self.live.transport_failure.is_none()
     }
 
     fn tell(&mut self, seen: Seen) {
@@ -196,7 +234,7 @@ impl Entry {
                 let url = account.url(universe.as_deref().unwrap_or(DEFAULT_UNIVERSE_DOMAIN));
                 let way = match transport {
                     Transport::Gateway { .. } => ", through the gateway",
-                    Transport::Direct | Transport::FallenBack(_) => "",
+                    Transport::Direct | Transport::FallenBack(_) | Transport::Blocked(_) => "",
                 };
                 tracing::warn!("{title}: ready, as DICOMweb server \"{name}\" for {url}{way}");
             }

@@ -10,8 +10,10 @@ use std::{
     thread,
 };
 
-use google_credentials::{Keeping, Kept, Outside, World, keep_for_ever, token_channel, watch_files};
-use orthanc_gcp_configuration::{Configuration, SECTION};
+use google_credentials::{
+    Keeping, Kept, Outside, TokenHandle, World, keep_for_ever, token_channel, watch_files,
+};
+use orthanc_gcp_configuration::{Account, Configuration, SECTION};
 use orthanc_sdk::Host;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -20,12 +22,13 @@ use tokio::{
 
 use crate::{
     dicomweb::DicomWeb,
+    direct,
     gateway::{self, Transport},
     logging,
     port::Port,
     publication::Wipe,
     publisher::Publisher,
-    status::{self, History, Live, LiveAccount, Phase, Status, Trouble},
+    status::{self, History, Live, LiveAccount, Phase, Status, Trouble, store_url},
     store_check::check_store,
 };
 
@@ -130,7 +133,7 @@ async fn run(
     keepers.spawn(watch_files(Arc::clone(&world), watched));
     let (transports, serving) =
         gateway::begin(host, http.clone(), &world, (gateway_port, port), &kept_accounts);
-    let shows_tokens = transports.iter().any(|transport| !matches!(transport, Transport::Gateway { .. }));
+    let shows_tokens = transports.iter().any(Transport::is_direct);
     if settings.servers_in_database && shows_tokens {
         tracing::warn!(
             "DicomWeb.ServersInDatabase is true: the DICOMweb plugin writes every token in clear into Orthanc's database; set it to false (what is written there is deleted when Orthanc stops)"
@@ -142,9 +145,14 @@ async fn run(
             let (Ok(()) | Err(_)) = new_tokens.send(index);
         }
     }
-    let live =
-        |((account, handle), transport)| Arc::new(LiveAccount::new(account, transport, handle, world.now()));
+    let live = |((account, handle), transport): ((Account, TokenHandle), Transport)| {
+        let failure =
+            transport.is_direct().then(|| direct::failure(host.version(), &http, &store_url(&account, None)));
+        let live = LiveAccount::new(account, transport, handle, world.now());
+        Arc::new(live.with_transport_failure(failure.flatten()))
+    };
     let accounts: Vec<_> = kept_accounts.into_iter().zip(transports).map(live).collect();
+    direct::report(accounts.iter().map(|live| &**live));
     for account in &accounts {
         keepers.spawn(check_store(Arc::clone(&world), Arc::clone(account)));
     }

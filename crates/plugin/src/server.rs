@@ -7,10 +7,12 @@ use serde_json::{Map, Value, json};
 use crate::gateway::Transport;
 
 /// The body of `PUT {DicomWeb.Root}servers/{name}`: the user's options, and over them what leads to Google or to the gateway.
-pub(crate) fn server(account: &Account, transport: &Transport, kept: &Kept) -> Value {
+/// `None` where no server may lead there.
+pub(crate) fn server(account: &Account, transport: &Transport, kept: &Kept) -> Option<Value> {
     let mut server = account.options.clone();
     let headers = server.entry("HttpHeaders").or_insert_with(|| json!({}));
     let (url, timeout) = match transport {
+        Transport::Blocked(_) => return None,
         Transport::Gateway { url, secret, timeout, .. } => {
             if let Value::Object(headers) = headers {
                 headers.retain(|name, _| !name.eq_ignore_ascii_case("Authorization"));
@@ -29,8 +31,11 @@ pub(crate) fn server(account: &Account, transport: &Transport, kept: &Kept) -> V
     };
     server.insert("Url".to_owned(), url.into());
     server.insert("Timeout".to_owned(), timeout.into());
-    server.entry("HasDelete").or_insert_with(|| "1".into());
-    Value::Object(server)
+    // Without the gateway the DICOMweb plugin deletes outside the store as well: any user of Orthanc's REST API could.
+    if !transport.is_direct() {
+        server.entry("HasDelete").or_insert_with(|| "1".into());
+    }
+    Some(Value::Object(server))
 }
 
 /// Puts the token into the header fields. Without one that is good, Google refuses at once whatever uses the server.
@@ -56,7 +61,7 @@ mod tests {
         time::{Duration, SystemTime},
     };
 
-    use google_credentials::{AccessToken, Grant, Renewal, Secret};
+    use google_credentials::{AccessToken, Failure, FailureKind, Grant, Renewal, Secret};
 
     use super::*;
 
@@ -74,6 +79,10 @@ mod tests {
 
     fn with_a_key_file(of_server: &Value) -> Account {
         account(&json!({"ServiceAccountFile": "/key.json"}), of_server)
+    }
+
+    fn direct(account: &Account, kept: &Kept) -> Value {
+        server(account, &Transport::Direct, kept).unwrap()
     }
 
     fn kept(quota_project: Option<&str>) -> Kept {
@@ -97,9 +106,9 @@ mod tests {
             "Username": "u",
         }));
         assert_eq!(
-            server(&account, &Transport::Direct, &kept(Some("billed"))),
+            direct(&account, &kept(Some("billed"))),
             json!({
-                "Url": account.url("googleapis.com"), "Timeout": 7, "HasDelete": "1", "ChunkedTransfers": false,
+                "Url": account.url("googleapis.com"), "Timeout": 7, "ChunkedTransfers": false,
                 "HasWadoRsUniversalTransferSyntax": "0",
                 "HttpHeaders": {"X-Site": "7", "Authorization": "Bearer ya29.t", "X-Goog-User-Project": "billed"},
             })
@@ -110,8 +119,8 @@ mod tests {
     fn a_server_with_nothing_of_the_users() {
         let account = with_a_key_file(&json!({}));
         assert_eq!(
-            server(&account, &Transport::Direct, &kept(None)),
-            json!({"Url": account.url("googleapis.com"), "Timeout": 3600, "HasDelete": "1",
+            direct(&account, &kept(None)),
+            json!({"Url": account.url("googleapis.com"), "Timeout": 3600,
                 "HttpHeaders": {"Authorization": "Bearer ya29.t"}})
         );
     }
@@ -119,13 +128,13 @@ mod tests {
     #[test]
     fn a_server_without_a_credential() {
         let account = account(&json!({"AccessToken": "none"}), &json!({}));
-        assert_eq!(server(&account, &Transport::Direct, &Kept::Nothing)["HttpHeaders"], json!({}));
+        assert_eq!(direct(&account, &Kept::Nothing)["HttpHeaders"], json!({}));
     }
 
     #[test]
     fn an_expired_token_is_not_shown_as_good() {
         let Kept::Token(grant) = kept(Some("billed")) else { panic!("a token") };
-        let server = server(&with_a_key_file(&json!({})), &Transport::Direct, &Kept::Expired(grant));
+        let server = direct(&with_a_key_file(&json!({})), &Kept::Expired(grant));
         assert_eq!(server["HttpHeaders"], json!({"X-Goog-User-Project": "billed"}));
     }
 
@@ -141,8 +150,34 @@ mod tests {
         };
         assert_eq!(
             server(&account, &transport, &kept(Some("billed"))),
-            json!({"Url": url, "Timeout": 86_400, "HasDelete": "1",
-                "HttpHeaders": {"X-Site": "7", "Authorization": "Bearer knock knock"}})
+            Some(json!({"Url": url, "Timeout": 86_400, "HasDelete": "1",
+                "HttpHeaders": {"X-Site": "7", "Authorization": "Bearer knock knock"}}))
         );
+        let without_delete = with_a_key_file(&json!({"HasDelete": false}));
+        assert_eq!(server(&without_delete, &transport, &kept(None)).unwrap()["HasDelete"], false);
+    }
+
+    #[test]
+    fn direct_servers_delete_only_where_the_user_has_asked_for_it() {
+        let fallen_back =
+            Transport::FallenBack(Failure::new(FailureKind::Configuration, "the port is taken", "free it"));
+        for transport in [Transport::Direct, fallen_back] {
+            for (options, expected) in [
+                (json!({}), None),
+                (json!({"HasDelete": true}), Some(json!(true))),
+                (json!({"HasDelete": "1"}), Some(json!("1"))),
+                (json!({"HasDelete": false}), Some(json!(false))),
+            ] {
+                let server = server(&with_a_key_file(&options), &transport, &kept(None)).unwrap();
+                assert_eq!(server.get("HasDelete").cloned(), expected, "{options}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_its_gateway_an_account_has_no_server() {
+        let blocked =
+            Transport::Blocked(Failure::new(FailureKind::Configuration, "the port is taken", "free it"));
+        assert_eq!(server(&with_a_key_file(&json!({"HasDelete": true})), &blocked, &kept(None)), None);
     }
 }

@@ -12,6 +12,7 @@ mod jobs;
 mod json;
 mod origin;
 mod routes;
+mod state;
 mod store_access;
 mod transfers;
 
@@ -24,12 +25,13 @@ use dicomweb_gateway::Gateway;
 use google_credentials::World;
 use orthanc_gcp_configuration::{Account, Configuration, Finding, SECTION, Severity};
 
-pub(crate) use account::{LiveAccount, ServerState, State};
+pub(crate) use account::{LiveAccount, store_url};
 pub(crate) use description::describe;
 pub(crate) use history::{History, keep_history};
 pub(crate) use jobs::{Jobs, jobs, serve_jobs};
 pub(crate) use json::seconds_until;
 pub(crate) use routes::{ROUTE, answer};
+pub(crate) use state::{ServerState, State};
 
 /// All there is to tell.
 pub(crate) struct Status {

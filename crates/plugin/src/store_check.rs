@@ -40,7 +40,8 @@ const SEARCH: &str = "studies?StudyInstanceUID=2.25.0&limit=1";
 /// Looks at the store for ever, or until the account's keeper is gone.
 pub(crate) async fn check_store(world: Arc<dyn World>, live: Arc<LiveAccount>) {
     let account = &live.account;
-    if live.has_its_own_way_in() {
+    // Without its gateway the account cannot be used, whatever the store says.
+    if live.has_its_own_way_in() || matches!(live.transport, Transport::Blocked(_)) {
         return;
     }
     let mut kept = live.handle.kept();
@@ -122,7 +123,7 @@ async fn wait(
 async fn trouble_met(live: &LiveAccount) {
     match &live.transport {
         Transport::Gateway { in_trouble, .. } => in_trouble.notified().await,
-        Transport::Direct | Transport::FallenBack(_) => std::future::pending().await,
+        Transport::Direct | Transport::FallenBack(_) | Transport::Blocked(_) => std::future::pending().await,
     }
 }
 

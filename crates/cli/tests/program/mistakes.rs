@@ -56,7 +56,12 @@ fn every_mistake_has_its_place() {
 
 #[test]
 fn what_the_dicomweb_plugin_is_told_counts_too() {
-    let stage = Stage::new().with(&json!({"DicomWeb": {"Enable": false, "ServersInDatabase": true}}));
+    let in_database = json!({"DicomWeb": {"Enable": false, "ServersInDatabase": true}});
+    let stage = Stage::new().with(&in_database);
+    let run = stage.check(&[]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(!run.out.contains("ServersInDatabase"), "the gateway gives the token to nobody: {}", run.out);
+    let stage = stage.with(&json!({"GoogleCloudPlatform": {"Gateway": false}}));
     let run = stage.check(&[]);
     assert_eq!(run.code, 1, "{run:?}");
     for expected in [
@@ -65,6 +70,29 @@ fn what_the_dicomweb_plugin_is_told_counts_too() {
     ] {
         let said = |line: &str| line.contains("orthanc.json:") && line.contains(expected);
         assert!(run.out.lines().any(said), "{expected}\n  is not in\n{}", run.out);
+    }
+}
+
+#[test]
+fn direct_transfers_are_warned_about_and_need_a_ca() {
+    let open = "warning: GoogleCloudPlatform.Gateway: is false for \"my-google\": every user of Orthanc's REST API can read and delete";
+    let without_ca = "error: HttpsCACertificates: is empty, and Gateway is false for \"my-google\"";
+    for (patch, expected) in [
+        (json!({}), [false, false]),
+        (json!({"GoogleCloudPlatform": {"Gateway": false}}), [true, false]),
+        (json!({"GoogleCloudPlatform": {"Gateway": false}, "HttpsCACertificates": ""}), [true, true]),
+        (json!({"HttpsCACertificates": ""}), [false, false]),
+        (
+            json!({
+                "GoogleCloudPlatform": {"Gateway": false}, "HttpsCACertificates": "", "HttpsVerifyPeers": false,
+            }),
+            [true, false],
+        ),
+    ] {
+        let stage = Stage::new().with(&patch);
+        let run = stage.check(&[]);
+        let said = [open, without_ca].map(|words| run.out.contains(words));
+        assert_eq!(said, expected, "{patch}: {}", run.out);
     }
 }
 

@@ -59,7 +59,8 @@ fn the_proxy() {
     assert!(found.iter().all(|step| step[0] != "dns"), "names are the proxy's business: {found:?}");
 
     let tunnel = Tunnel::open();
-    let stage = Stage::new().with(&json!({"HttpProxy": tunnel.address}));
+    let direct = json!({"HttpProxy": tunnel.address, "GoogleCloudPlatform": {"Gateway": false}});
+    let stage = Stage::new().with(&direct);
     let run = stage.check(&[]);
     assert_eq!(run.code, 0, "{run:?}");
     let words = format!("✓ proxy       http://{} lets through to 127.0.0.1:", tunnel.address);
@@ -67,15 +68,26 @@ fn the_proxy() {
     assert!(!run.out.contains(" dns ") && !run.out.contains(" tcp "), "{}", run.out);
 
     // What is for the gateway would go there, too.
-    let warning = "warning: GoogleCloudPlatform.Gateway: Orthanc's HttpProxy would get the requests that are for the gateway";
+    let warning =
+        "GoogleCloudPlatform.Gateway: Orthanc's HttpProxy would get the requests that are for the gateway";
     assert!(!run.out.contains("127.0.0.1, so that"), "{}", run.out);
-    let stage = stage.with(&json!({"GoogleCloudPlatform": {"Gateway": true}}));
-    let run = stage.check(&[]);
-    assert_eq!(run.code, 0, "{run:?}");
-    let said = run.out.lines().find(|line| line.contains(warning)).unwrap_or_else(|| panic!("{}", run.out));
-    assert!(said.contains("orthanc.json:") && said.contains("NO_PROXY=127.0.0.1"), "{said}");
-    let run = stage.with_env("NO_PROXY", "127.0.0.1").check(&[]);
-    assert!(run.code == 0 && !run.out.contains(warning), "{}", run.out);
+    for (gateway, code, severity, consequence) in [
+        (json!(true), 1, "error: ", "cannot be used; "),
+        (json!(null), 1, "error: ", "cannot be used; "),
+        (json!("prefer"), 0, "warning: ", "directly to Google; "),
+    ] {
+        let stage = Stage::new()
+            .with(&json!({"HttpProxy": tunnel.address, "GoogleCloudPlatform": {"Gateway": gateway}}));
+        let run = stage.check(&[]);
+        assert_eq!(run.code, code, "{run:?}");
+        let said = run.out.lines().find(|line| line.contains(warning));
+        let said = said.unwrap_or_else(|| panic!("{}", run.out));
+        for part in [severity, consequence, "NO_PROXY=127.0.0.1"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let run = stage.with_env("NO_PROXY", "127.0.0.1").check(&[]);
+        assert!(run.code == 0 && !run.out.contains(warning), "{}", run.out);
+    }
 
     // Not for hosts that NO_PROXY names.
     let stage =

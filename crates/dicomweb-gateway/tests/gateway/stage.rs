@@ -106,6 +106,7 @@ impl Stage {
             secret: secret.map(Secret::new),
             root: Arc::new(move |_| root.clone()),
             tokens: Some(tokens),
+            authorization: None,
             on_conflict,
             passed_fields: vec![NAMED_FIELD.to_owned()],
             in_trouble: Arc::default(),

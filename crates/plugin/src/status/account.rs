@@ -21,63 +21,10 @@ use super::{
     jobs::Job,
     json::{kind, mistake, optional_seconds_until, optional_time, time},
     locked,
+    state::{ServerState, State},
     store_access::{News, Proof, StoreAccess},
 };
 use crate::gateway::Transport;
-
-/// How it stands with an account, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Nothing has gone wrong yet, and the first token is not there.
-    Starting,
-    /// It works.
-    Ok,
-    /// The token is good, but could not be renewed.
-    Expiring,
-    /// There is no good token, or the store cannot be used.
-    Failing,
-    /// The configuration does not let it be used.
-    Misconfigured,
-}
-
-impl State {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Starting, Self::Ok, Self::Expiring, Self::Failing, Self::Misconfigured];
-
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ok => "ok",
-            Self::Expiring => "expiring",
-            Self::Failing => "failing",
-            Self::Misconfigured => "misconfigured",
-        }
-    }
-}
-
-/// What the DICOMweb plugin holds of an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ServerState {
-    /// Nothing yet, or it was given and not yet seen in the list.
-    Awaited,
-    /// Our server.
-    Held,
-    /// Nothing, because it refuses it.
-    Refused,
-    /// Nothing, because somebody has deleted it.
-    Deleted,
-}
-
-impl ServerState {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Awaited => "awaited",
-            Self::Held => "held",
-            Self::Refused => "refused",
-            Self::Deleted => "deleted",
-        }
-    }
-}
 
 /// An account while the plugin's threads do their work.
 pub(crate) struct LiveAccount {
@@ -90,6 +37,8 @@ pub(crate) struct LiveAccount {
     pub(super) is_being_described: AtomicBool,
     began: SystemTime,
     server: Mutex<ServerState>,
+    /// Why no transfer can succeed, whatever token and store do.
+    pub(crate) transport_failure: Option<Failure>,
     store: Mutex<StoreAccess>,
     /// An examination has found that the store cannot be used, or has not come to it: it is looked at again soon.
     pub(crate) examined_in_vain: Notify,
@@ -97,6 +46,10 @@ pub(crate) struct LiveAccount {
 
 impl LiveAccount {
     pub(crate) fn new(account: Account, transport: Transport, handle: TokenHandle, now: SystemTime) -> Self {
+        let (server, transport_failure) = match &transport {
+            Transport::Blocked(failure) => (ServerState::Withheld, Some(failure.clone())),
+            _ => (ServerState::Awaited, None),
+        };
         Self {
             account,
             transport,
@@ -105,10 +58,17 @@ impl LiveAccount {
             description: Mutex::default(),
             is_being_described: AtomicBool::new(false),
             began: now,
-            server: Mutex::new(ServerState::Awaited),
+            server: Mutex::new(server),
+            transport_failure,
             store: Mutex::default(),
             examined_in_vain: Notify::new(),
         }
+    }
+
+    /// The same, where no transfer can succeed for another reason than the gateway.
+    pub(crate) fn with_transport_failure(mut self, failure: Option<Failure>) -> Self {
+        self.transport_failure = self.transport_failure.or(failure);
+        self
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -122,8 +82,7 @@ impl LiveAccount {
             self.account.options.get(option).is_some_and(|value| !matches!(value, Value::Bool(false)))
         };
         // The gateway shows none.
-        let reaches_store = !matches!(self.transport, Transport::Gateway { .. });
-        reaches_store && (is_set("CertificateFile") || is_set("Pkcs11"))
+        self.transport.is_direct() && (is_set("CertificateFile") || is_set("Pkcs11"))
     }
 
     /// What the DICOMweb plugin holds now.
@@ -192,6 +151,9 @@ impl LiveAccount {
 
     /// In one word, and since when.
     pub(crate) fn state(&self) -> (State, SystemTime) {
+        if self.transport_failure.is_some() {
+            return (State::Failing, self.began);
+        }
         let store = locked(&self.store);
         let refused = store.lasting().map(|past| past.at);
         let health = self.health();
@@ -231,10 +193,14 @@ impl LiveAccount {
         // One that lasts goes before one that is over.
         let newest =
             of_token.into_iter().chain(of_store).max_by_key(|(past, _, is_healed)| (!is_healed, past.at));
-        let Some((PastFailure { at, failure }, of, is_healed)) = newest else { return Value::Null };
+        // While nothing can be transferred, token and store do not matter.
+        let of_transport =
+            self.transport_failure.as_ref().map(|failure| (self.began, failure, "transport", false));
+        let newest = newest.map(|(PastFailure { at, failure }, of, is_healed)| (*at, failure, of, is_healed));
+        let Some((at, failure, of, is_healed)) = of_transport.or(newest) else { return Value::Null };
         let option = failure.option.map(|option| format!("{}.{option}", self.account.option_path()));
         json!({
-            "Time": time(*at),
+            "Time": time(at),
             "Of": of,
             "Kind": kind(failure.kind),
             "Message": failure.cause,
@@ -293,8 +259,8 @@ impl LiveAccount {
         let universe = self.handle.kept().borrow().grant().map(|grant| grant.universe_domain.clone());
         let (transport, fallen_back) = match &self.transport {
             Transport::Direct => ("Direct", None),
-            Transport::FallenBack(why) => ("FallenBack", Some(why)),
-            Transport::Gateway { .. } => ("Gateway", None),
+            Transport::FallenBack(why) => ("FallenBack", Some(why.to_string())),
+            Transport::Gateway { .. } | Transport::Blocked(_) => ("Gateway", None),
         };
         let kind = match &self.account.source {
             None => Some("none".to_owned()),
@@ -325,7 +291,7 @@ impl LiveAccount {
 }
 
 /// Where the account's requests arrive in the end.
-fn store_url(account: &Account, universe_domain: Option<&str>) -> String {
+pub(crate) fn store_url(account: &Account, universe_domain: Option<&str>) -> String {
     let configured = account.source.as_ref().and_then(|source| source.universe_domain.as_deref());
     account.url(universe_domain.or(configured).unwrap_or(DEFAULT_UNIVERSE_DOMAIN))
 }

@@ -134,6 +134,15 @@ pub(super) async fn check(
             }
         });
     };
+    if let Some(failure) = &account.transport_failure {
+        tell(&Step {
+            name: Name::Transport,
+            outcome: Outcome::Failed,
+            words: failure.cause.clone(),
+            remedy: Some(failure.remedy.clone()),
+            duration: Duration::ZERO,
+        });
+    }
     let examination = Examination { world: &*world, http: &http, account: &account.account, writing };
     let is_well = examine(examination, &mut tell).await;
     // For want of a token, say. The look has the one at hand.

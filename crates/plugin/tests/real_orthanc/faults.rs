@@ -1,4 +1,4 @@
-//! A client that asks the store once a second, while tokens end, clocks step and token servers fail: no request carries
+//! Without the gateway: a client that asks the store once a second, while tokens end, clocks step and token servers fail: no request carries
 //! a token that is over.
 
 mod clock;
@@ -45,7 +45,7 @@ fn accounts(scene: &Scene) -> Value {
 /// Starts Orthanc with all [`ACCOUNTS`], and waits until they are ready.
 fn start(scene: Scene, configuration: &Value) -> Stage {
     let orthanc = scene
-        .orthanc(&accounts(&scene))
+        .direct(&accounts(&scene))
         .environment("GCE_METADATA_HOST", scene.emulator.metadata_host())
         .configuration(configuration)
         .clock_of_its_own()

@@ -1,6 +1,4 @@
-//! `"Gateway": true`: the DICOMweb plugin talks to us, and we to Google.
-
-use std::net::TcpListener;
+//! The gateway, which is on where nothing else is said: the DICOMweb plugin talks to us, and we to Google.
 
 use google_emulator::Route;
 use orthanc_testbed::{Builder, Orthanc, Release};
@@ -8,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::stage::{Scene, Stage};
 
+mod blocked;
 mod client;
 mod conflicts;
 mod endings;
@@ -22,9 +21,7 @@ mod way;
 
 /// Orthanc with the account `g`, not yet started.
 pub(crate) fn orthanc(scene: &Scene) -> Builder {
-    scene
-        .orthanc(&json!({"g": scene.service_account()}))
-        .configuration(&json!({"GoogleCloudPlatform": {"Gateway": true}}))
+    scene.orthanc(&json!({"g": scene.service_account()}))
 }
 
 /// Started and ready.

@@ -15,6 +15,7 @@
 
 mod between;
 mod credentials;
+mod direct;
 mod drop_in;
 mod faults;
 mod gateway;

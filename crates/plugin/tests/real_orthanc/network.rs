@@ -13,9 +13,10 @@ use crate::{
     stage::{Scene, Stage, lines_at},
 };
 
-/// Starts an Orthanc with the service account `g` and `patch` over its configuration.
+/// Starts an Orthanc with the service account `g` and `patch` over its configuration. Without the gateway: so the way of libcurl
+/// to the store is tried as well.
 fn start(scene: Scene, patch: &Value) -> Stage {
-    let orthanc = scene.orthanc(&json!({"g": scene.service_account()})).configuration(patch);
+    let orthanc = scene.direct(&json!({"g": scene.service_account()})).configuration(patch);
     scene.start(orthanc)
 }
 

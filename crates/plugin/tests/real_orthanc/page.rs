@@ -119,7 +119,7 @@ fn an_account_is_checked_and_refreshed() {
 fn googles_words_are_never_html() {
     let scene = Scene::new();
     let orthanc = scene.orthanc(&json!({"hospital": scene.service_account()}));
-    let stage = scene.start(orthanc.configuration(&json!({"GoogleCloudPlatform": {"Gateway": true}})));
+    let stage = scene.start(orthanc);
     stage.wait_until_ready("hospital");
     let visit = Visit::of(stage);
     let (browser, faults) = (&visit.browser, visit.stage.scene.emulator.faults());

@@ -1,4 +1,4 @@
-//! What the DICOMweb plugin is given, and when.
+//! What the DICOMweb plugin is given without the gateway, and when.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use crate::stage::{Scene, Stage, lines_at};
 
 #[test]
 fn the_server_is_published_and_works() {
-    let stage = Stage::ready("my-google");
+    let stage = Stage::ready_and_direct("my-google");
     assert!(stage.servers().contains("my-google"));
     assert_eq!(stage.search("my-google").0, 200);
     let issued = stage.scene.emulator.tokens_issued();
@@ -25,11 +25,11 @@ fn the_server_is_published_and_works() {
 
 #[test]
 fn published_fields() {
-    let stage = Stage::ready("my-google");
+    let stage = Stage::ready_and_direct("my-google");
     let expanded = stage.orthanc.get("/dicom-web/servers?expand").unwrap().json().unwrap();
     let server = &expanded["my-google"];
     assert_eq!(server["Timeout"], 3600, "{server}");
-    assert_eq!(server["HasDelete"], "1", "{server}");
+    assert_eq!(server.get("HasDelete"), None, "{server}");
     assert_eq!(server["HttpHeaders"], json!(["Authorization"]), "{server}");
     let url = format!(
         "{}{}/dicomWeb/",
@@ -42,7 +42,7 @@ fn published_fields() {
 #[test]
 fn options_of_the_same_server_are_kept() {
     let scene = Scene::new();
-    let orthanc = scene.orthanc(&json!({"g": scene.service_account()})).configuration(&json!({
+    let orthanc = scene.direct(&json!({"g": scene.service_account()})).configuration(&json!({
         "DicomWeb": {"Servers": {
             "g": {"Url": "http://elsewhere/", "Timeout": 77, "ChunkedTransfers": false,
                 "HasWadoRsUniversalTransferSyntax": false, "HttpHeaders": {"X-Site": "ward 7"}},
@@ -56,7 +56,6 @@ fn options_of_the_same_server_are_kept() {
     assert_eq!(server["Timeout"], 77, "{server}");
     assert_eq!(server["ChunkedTransfers"], "0", "{server}");
     assert_eq!(server["HasWadoRsUniversalTransferSyntax"], "0", "{server}");
-    assert_eq!(server["HasDelete"], "1", "{server}");
     assert_eq!(server["HttpHeaders"], json!(["Authorization", "X-Site"]), "{server}");
     assert_eq!(expanded["other"]["Url"], "http://other/");
     assert_eq!(stage.search("g").0, 200);
@@ -70,7 +69,7 @@ fn the_time_limit_is_the_accounts_or_orthancs() {
     let mut own = scene.service_account();
     own["HttpTimeout"] = json!(1234);
     let orthanc = scene
-        .orthanc(&json!({"own": own, "of-orthanc": scene.service_account()}))
+        .direct(&json!({"own": own, "of-orthanc": scene.service_account()}))
         .configuration(&json!({"HttpTimeout": 600}));
     let stage = scene.start(orthanc);
     stage.wait_until_ready("own");
@@ -87,7 +86,7 @@ fn the_quota_project_of_a_login_is_published() {
     user["quota_project_id"] = json!("billed-project");
     let file = scene.write("adc.json", user.to_string());
     let account = scene.account(&json!({"AuthorizedUserFile": file, "TokenUri": scene.emulator.token_url()}));
-    let orthanc = scene.orthanc(&json!({"g": account}));
+    let orthanc = scene.direct(&json!({"g": account}));
     let stage = scene.start(orthanc);
     stage.wait_until_ready("g");
     assert_eq!(stage.search("g").0, 200);
@@ -100,7 +99,7 @@ fn what_a_user_deletes_stays_deleted_until_the_next_token() {
     let scene = Scene::new();
     // Renewed at half its life.
     scene.emulator.set_token_lifetime(Duration::from_secs(24));
-    let orthanc = scene.orthanc(&json!({"g": scene.service_account()}));
+    let orthanc = scene.direct(&json!({"g": scene.service_account()}));
     let stage = scene.start(orthanc);
     stage.wait_until_ready("g");
     assert_eq!(stage.orthanc.delete("/dicom-web/servers/g").unwrap().status, 200);
@@ -121,7 +120,7 @@ fn each_new_token_is_published() {
     let scene = Scene::new();
     // Renewed at half its life: a busy machine has ten seconds to publish it before the former one ends.
     scene.emulator.set_token_lifetime(Duration::from_secs(20));
-    let orthanc = scene.orthanc(&json!({"g": scene.service_account()}));
+    let orthanc = scene.direct(&json!({"g": scene.service_account()}));
     let stage = scene.start(orthanc);
     stage.wait_until_ready("g");
     // Through four renewals, the store never sees a token that it does not take.
@@ -141,7 +140,7 @@ fn each_new_token_is_published() {
 fn servers_in_the_database_are_warned_about_and_taken_back() {
     let scene = Scene::new();
     let orthanc = scene
-        .orthanc(&json!({"g": scene.service_account(), "h": scene.service_account()}))
+        .direct(&json!({"g": scene.service_account(), "h": scene.service_account()}))
         .configuration(&json!({"DicomWeb": {"ServersInDatabase": true}}));
     let stage = scene.start(orthanc);
     stage.wait_until_ready("g");

@@ -96,6 +96,11 @@ impl Scene {
         orthanc.configuration(&self.configuration(accounts)).forbid_in_log(self.emulator.secrets())
     }
 
+    /// The same without the gateway: the DICOMweb plugin talks to Google itself.
+    pub(crate) fn direct(&self, accounts: &Value) -> Builder {
+        self.orthanc(accounts).configuration(&json!({"GoogleCloudPlatform": {"Gateway": false}}))
+    }
+
     /// The configuration of [`Scene::orthanc`].
     pub(crate) fn configuration(&self, accounts: &Value) -> Value {
         json!({
@@ -132,6 +137,15 @@ impl Stage {
     pub(crate) fn ready(name: &str) -> Self {
         let scene = Scene::new();
         let orthanc = scene.orthanc(&json!({name: scene.service_account()}));
+        let stage = scene.start(orthanc);
+        stage.wait_until_ready(name);
+        stage
+    }
+
+    /// The same without the gateway.
+    pub(crate) fn ready_and_direct(name: &str) -> Self {
+        let scene = Scene::new();
+        let orthanc = scene.direct(&json!({name: scene.service_account()}));
         let stage = scene.start(orthanc);
         stage.wait_until_ready(name);
         stage
@@ -197,9 +211,12 @@ impl Stage {
     }
 }
 
-/// Whether the plugin itself has sent a request, and not the DICOMweb plugin.
+/// Whether the plugin itself has wanted a request, and not the DICOMweb plugin. The gateway's requests have the same name, but no
+/// other search finds nothing on purpose.
 pub(crate) fn is_own(request: &SeenRequest) -> bool {
-    request.header("user-agent").is_some_and(|agent| agent.starts_with("orthanc-google-cloud-platform/"))
+    let is_ours = |agent: &str| agent.starts_with("orthanc-google-cloud-platform/");
+    let looks = request.query.as_deref() == Some("StudyInstanceUID=2.25.0&limit=1");
+    request.header("user-agent").is_some_and(is_ours) && (looks || request.route != Route::Qido)
 }
 
 /// The DICOMweb servers that an Orthanc holds.

@@ -66,7 +66,7 @@ fn an_account_that_works() {
     assert_eq!(account["Principal"], key["client_email"]);
     let base = stage.scene.emulator.healthcare_base_url("v1beta1");
     assert_eq!(account["StoreUrl"], format!("{base}{}/dicomWeb/", stage.scene.emulator.store()));
-    assert_eq!((&account["Transport"], &account["Refreshes"]), (&json!("Direct"), &json!(1)));
+    assert_eq!((&account["Transport"], &account["Refreshes"]), (&json!("Gateway"), &json!(1)));
     assert!(account["SecondsToExpiry"].as_i64().unwrap() > 3000, "{account:#}");
 
     let (status, refreshed) = described.post(&format!("{ACCOUNTS}/hospital/refresh"), "");
@@ -79,7 +79,7 @@ fn an_account_that_works() {
     let steps: Vec<_> = check["Steps"].as_array().unwrap().iter().map(|step| &step["Name"]).collect();
     assert!(steps.contains(&&json!("token")) && steps.contains(&&json!("store")), "{check:#}");
     let (status, transfers) = described.get("/google-cloud-platform/transfers");
-    assert_eq!((status, &transfers["Gateway"]), (200, &json!(false)));
+    assert_eq!((status, &transfers["Gateway"]), (200, &json!(true)));
     described.stage.stop();
 }
 
@@ -280,7 +280,7 @@ fn a_gateway_that_cannot_work_is_told_with_the_reason() {
     let scene = Scene::new();
     let orthanc = scene
         .orthanc(&json!({"g": scene.service_account()}))
-        .configuration(&json!({"GoogleCloudPlatform": {"Gateway": true, "GatewayPort": port}}));
+        .configuration(&json!({"GoogleCloudPlatform": {"Gateway": "prefer", "GatewayPort": port}}));
     let described = Described::new(scene.start(orthanc));
     described.stage.wait_until_ready("g");
     let account = described.account("g");

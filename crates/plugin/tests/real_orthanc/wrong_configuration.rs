@@ -26,7 +26,7 @@ fn a_mistake_costs_its_account_and_one_line() {
     }
     // Files are read again every second, and --verbose shows that they were.
     let orthanc = scene
-        .orthanc(&accounts)
+        .direct(&accounts)
         .configuration(&json!({"GoogleCloudPlatform": {"RefreshInterval": 1}}))
         .argument("--verbose")
         .bound_by_permissions();
@@ -198,7 +198,7 @@ fn what_can_be_lived_with_is_one_warning() {
 fn timeouts_that_end_every_transfer() {
     let scene = Scene::new();
     let orthanc =
-        scene.orthanc(&json!({"good": scene.service_account()})).configuration(&json!({"HttpTimeout": 60}));
+        scene.direct(&json!({"good": scene.service_account()})).configuration(&json!({"HttpTimeout": 60}));
     let stage = scene.start(orthanc);
     stage.wait_until_ready("good");
     let log = stage.orthanc.log_lines();

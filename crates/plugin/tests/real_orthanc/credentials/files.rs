@@ -31,7 +31,7 @@ fn files_may_come_late_change_and_be_met_half_written() {
         "late": of_file("late.json"),
         "login": scene.account(&login),
     });
-    let orthanc = scene.orthanc(&accounts).argument("--verbose");
+    let orthanc = scene.direct(&accounts).argument("--verbose");
     let stage = scene.start(orthanc);
     for account in ["rotated", "torn", "login"] {
         stage.wait_until_ready(account);

@@ -69,7 +69,7 @@ fn outages_beyond_the_end_of_the_tokens() {
     let scene = google(LIFE);
     let mut door = Door::before(scene.emulator.https_url());
     let orthanc = scene
-        .orthanc(&accounts(&scene, &door))
+        .direct(&accounts(&scene, &door))
         .environment("GCE_METADATA_HOST", scene.emulator.metadata_host());
     let stage = scene.start(orthanc);
     let names: Vec<&str> = OUTAGES.iter().map(|(name, _)| *name).chain(["good"]).collect();

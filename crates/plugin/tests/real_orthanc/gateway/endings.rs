@@ -1,6 +1,9 @@
 //! Orthanc stops, restarts inside its process, or is killed in the middle of transfers.
 
-use std::{net::TcpStream, time::Duration};
+use std::{
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
 
 use google_emulator::{Fault, Route};
 

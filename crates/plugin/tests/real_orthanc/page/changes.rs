@@ -54,7 +54,7 @@ fn what_fails_comes_first_and_whoever_is_there_stays_there() {
 fn another_start_of_orthanc_counts_anew() {
     let scene = Scene::new();
     let orthanc = scene.orthanc(&json!({"hospital": scene.service_account()}));
-    let stage = scene.start(orthanc.configuration(&json!({"GoogleCloudPlatform": {"Gateway": true}})));
+    let stage = scene.start(orthanc);
     stage.wait_until_ready("hospital");
     let study = showcase::bring(&stage, &Ct::default());
     assert_eq!(showcase::send(showcase::stow(&stage, "hospital", &study)), 200);
@@ -99,11 +99,11 @@ fn a_gateway_that_cannot_work_is_not_advised() {
     let scene = Scene::new();
     let orthanc = scene
         .orthanc(&json!({"hospital": scene.service_account()}))
-        .configuration(&json!({"GoogleCloudPlatform": {"Gateway": true, "GatewayPort": port}}));
+        .configuration(&json!({"GoogleCloudPlatform": {"Gateway": "prefer", "GatewayPort": port}}));
     let stage = scene.start(orthanc);
     stage.wait_until_ready("hospital");
     let visit = Visit::of(stage);
-    visit.browser.wait_for_text("#transfers", "The gateway is wanted but cannot work: see the account");
+    visit.browser.wait_for_text("#transfers", "The gateway is wanted but does not work: see the account");
     visit.browser.wait_for_text(&card("hospital"), "Direct, although the gateway is wanted: ");
     assert!(!visit.browser.text("#transfers").contains("\"Gateway\": true"));
     visit.end(&[]);
