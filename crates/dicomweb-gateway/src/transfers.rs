@@ -76,7 +76,7 @@ pub struct Report {
     pub retries: u64,
     /// Why requests are sent again, as long as no instance has come through since.
     pub held_up_by: Option<String>,
-    /// The first failures, in Google's words, with the remedy.
+    /// The first failures, with the remedy: Google's words as far as they can hold no value of a patient's.
     pub failures: Vec<String>,
     /// SOP Instance UIDs of the first hundred instances that were read and are not in the store.
     pub failed_instances: Vec<String>,

@@ -147,7 +147,7 @@ impl Upload<'_> {
             format!("an earlier upload of this job has read instances{studies} that are not in the store");
         self.transfer.failed(0, &cause);
         for item in items {
-            self.transfer.failed(0, &item.detail);
+            self.transfer.failed(0, &words::without_values(&item.detail));
         }
         let remedy = "send the study again as a whole, with a new job: one that is resubmitted sends only what it had not read \
                       before; an instance that shall never be there is forgotten when it is deleted there by its own name";

@@ -1,10 +1,17 @@
 //! What the number of a failure means, where the store says no more.
 
 use super::instance::Outcome;
+use crate::words;
 
 /// Why an instance failed, in words: the store's, or ours, or what the number means.
 pub(super) fn in_words(reason: u16, detail: &str) -> String {
     if detail.trim().is_empty() { named(reason) } else { detail.to_owned() }
+}
+
+/// The same for people who are not the client: the number with its meaning, and what can hold no value of a patient's.
+pub(super) fn in_report(reason: u16, detail: &str) -> String {
+    let (named, detail) = (named(reason), words::without_values(detail));
+    if detail.is_empty() { named } else { format!("{named}: {detail}") }
 }
 
 /// `failure reason 0xA900 (data set does not match SOP class)`
@@ -75,6 +82,12 @@ mod tests {
             (0x0110, "not today", "not today"),
         ] {
             assert_eq!(in_words(reason, detail), expected);
+        }
+        let of_report = in_report(0x0110, "patient John Doe exists");
+        assert_eq!(of_report, "failure reason 0x0110 (processing failure): patient … exists");
+        // Their meaning is not taken for a value, should they be told once more.
+        for reason in (0x0100..=0x0220).chain([0xA700, 0xA900, 0xC000, 0xC122]) {
+            assert_eq!(words::without_values(&named(reason)), named(reason));
         }
         let failed = |reason, detail: &str| Outcome::Failed { reason, detail: detail.to_owned() };
         let outcomes = [failed(0x110, "words"), failed(0xA900, "words"), failed(0xA900, ""), Outcome::STORED];

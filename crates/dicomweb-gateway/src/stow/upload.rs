@@ -225,7 +225,7 @@ impl<'a> Upload<'a> {
             match &outcome {
                 Outcome::Stored { .. } => self.transfer.done(self.records.length(index)),
                 Outcome::Failed { reason, detail } => {
-                    self.transfer.failed(1, &reason::in_words(*reason, detail));
+                    self.transfer.failed(1, &reason::in_report(*reason, detail));
                     if let Some(name) = self.records.name(index) {
                         self.transfer.lacks(name.instance.as_str());
                     }

@@ -109,7 +109,7 @@ fn an_instance_that_cannot_be_had_breaks_the_connection_off() {
         let late = Fault::latency(Route::WadoInstance, Duration::from_secs(2)).on_path(uid);
         faults.add(late.until_cleared());
         faults.add(
-            Fault::answer(Route::WadoInstance, 503, r#"{"error":{"message":"no such luck"}}"#)
+            Fault::answer(Route::WadoInstance, 503, r#"{"error":{"message":"no such backend"}}"#)
                 .on_path(uid)
                 .until_cleared(),
         );
@@ -120,7 +120,7 @@ fn an_instance_that_cannot_be_had_breaks_the_connection_off() {
             let report = scene.ended();
             assert_eq!(report.stage, Standing::Failed);
             assert_eq!((report.instances_done, report.instances_failed), (11, 1));
-            assert!(report.failures[0].contains("no such luck"), "{:?}", report.failures);
+            assert!(report.failures[0].contains("no such backend"), "{:?}", report.failures);
         } else if !matches!(got, Got::Broken(_)) {
             // It was the first of its stream.
             scene.assert_whole(&got);

@@ -81,7 +81,10 @@ fn an_instance_that_google_refuses_is_the_only_one_that_fails() {
         assert_eq!((report.stage, report.instances_done, report.instances_failed), (Ended::Failed, 19, 1));
         assert_eq!(
             (&report.failures[..], &report.failed_instances[..]),
-            (&["it is <odd>".to_owned()][..], &[refused.to_owned()][..])
+            (
+                &["failure reason 0x0110 (processing failure): it is …".to_owned()][..],
+                &[refused.to_owned()][..]
+            )
         );
     }
 }
@@ -279,4 +282,18 @@ fn twins_in_one_upload_are_stored_in_their_order() {
     let (status, answer) = upload(&stage, &twins);
     assert_eq!((status, stored(&answer).len()), (200, 4));
     assert_holds(&stage, &[&study.instances[1].bytes, &other]);
+}
+
+#[test]
+fn detail_of_a_failure_reaches_the_client_alone() {
+    let study = ct(1, 3, 1000);
+    let stage = stage();
+    let uid = study.instances[1].uid.as_str();
+    let detail = "instance of patient Maria MILLER (ID 4711), born 1970-01-02, already exists as 1.2.840.1";
+    stage.emulator.faults().add(Fault::refuse_instance(uid, detail));
+    let (status, answer) = upload(&stage, &files(&study));
+    assert_eq!((status, failed(&answer)), (409, vec![uid]));
+    assert!(answer.to_string().contains(detail), "{answer}");
+    let expected = "failure reason 0x0110 (processing failure): instance of patient … (ID …), born …, already exists as 1.2.840.1";
+    assert_eq!(last(&stage).failures, [expected]);
 }
