@@ -1,5 +1,6 @@
-//! Which servers are trusted: rustls with ring, and the roots that Orthanc was given.
+//! Which servers are trusted: rustls with ring (and P-521), and the roots that Orthanc was given.
 
+mod algorithms;
 mod untrusted;
 
 use std::{io, path::Path, sync::Arc, time::Duration, time::SystemTime};
@@ -11,7 +12,7 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
@@ -34,7 +35,7 @@ pub(crate) fn client_config(settings: &HttpSettings) -> Result<ClientConfig, Tra
 
 /// Who decides whether a server is trusted, as `settings` want it.
 pub(crate) fn verifier(settings: &HttpSettings) -> Result<Arc<dyn ServerCertVerifier>, TransportError> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(algorithms::provider());
     let trust = match settings.verify_peers {
         PeerVerification::Off => Trust::Anybody,
         PeerVerification::Required => trust(settings, &provider)?,
@@ -44,7 +45,7 @@ pub(crate) fn verifier(settings: &HttpSettings) -> Result<Arc<dyn ServerCertVeri
 
 /// The client's side of TLS, with this one to decide.
 pub(crate) fn config_of(verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, TransportError> {
-    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    Ok(ClientConfig::builder_with_provider(Arc::new(algorithms::provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(error.to_string(), TRY_AGAIN))?
         .dangerous()
@@ -54,7 +55,7 @@ pub(crate) fn config_of(verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientC
 
 /// For connections without TLS: no server is trusted, and no CA file is read.
 pub(crate) fn no_servers() -> Result<ClientConfig, TransportError> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(algorithms::provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(error.to_string(), TRY_AGAIN))?;
     Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())

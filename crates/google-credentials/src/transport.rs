@@ -208,8 +208,46 @@ pub(crate) fn of_tls(error: &rustls::Error) -> (TransportErrorKind, String) {
             }
             None => (UntrustedCertificate, format!("its certificate cannot be trusted ({other})")),
         },
+        Wrong::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. } => {
+            (UnusableCertificate, unsupported(&[signature_algorithm_id]))
+        }
+        Wrong::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id,
+            public_key_algorithm_id,
+        } => (UnusableCertificate, unsupported(&[signature_algorithm_id, public_key_algorithm_id])),
         other => (UntrustedCertificate, format!("its certificate cannot be trusted ({other})")),
     }
+}
+
+/// An algorithm of the chain that cannot be verified, by its name.
+fn unsupported(identifiers: &[&Vec<u8>]) -> String {
+    let names: Vec<&str> = identifiers.iter().filter_map(|identifier| algorithm(identifier)).collect();
+    let what = if names.is_empty() { "an unknown algorithm".to_owned() } else { names.join(" with ") };
+    format!("its certificate, or that of a CA above it, is signed by {what}, which is not accepted here")
+}
+
+/// The name of the algorithm or curve that an identifier ends with (RFC 5280 section 4.1.1.2, RFC 5480 section 2.1.1.1).
+fn algorithm(identifier: &[u8]) -> Option<&'static str> {
+    const NAMES: [(&[u8], &str); 14] = [
+        (&[0x2b, 0x81, 0x04, 0x00, 0x23], "the curve P-521"),
+        (&[0x2b, 0x81, 0x04, 0x00, 0x22], "the curve P-384"),
+        (&[0x2b, 0x81, 0x04, 0x00, 0x21], "the curve P-224"),
+        (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "the curve secp256k1"),
+        (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07], "the curve P-256"),
+        (&[0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01], "a Brainpool curve"),
+        (&[0x2b, 0x65, 0x71], "Ed448"),
+        (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05], "RSA with SHA-1"),
+        (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04], "RSA with MD5"),
+        (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a], "RSA-PSS"),
+        (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "ECDSA with SHA-1"),
+        (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02], "ECDSA with SHA-256"),
+        (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03], "ECDSA with SHA-384"),
+        (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04], "ECDSA with SHA-512"),
+    ];
+    NAMES
+        .iter()
+        .find(|(oid, _)| identifier.windows(oid.len()).any(|part| part == *oid))
+        .map(|(_, name)| *name)
 }
 
 /// The error and all below it. I/O errors hide what they carry from `source`, so that is looked for too.
@@ -253,6 +291,20 @@ mod tests {
             let (found, cause) = of_tls(&rustls::Error::InvalidCertificate(wrong));
             assert_eq!(found, kind);
             assert!(cause.contains(said), "{cause}");
+        }
+        let on_curve = CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id: vec![6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4],
+            public_key_algorithm_id: vec![6, 5, 0x2b, 0x81, 4, 0, 0x22],
+        };
+        let (kind, cause) = of_tls(&rustls::Error::InvalidCertificate(on_curve));
+        assert_eq!(kind, TransportErrorKind::UnusableCertificate);
+        assert!(cause.contains("ECDSA with SHA-512 with the curve P-384"), "{cause}");
+        for (error, said) in [
+            (rustls::Error::AlertReceived(AlertDescription::HandshakeFailure), "none of the cipher suites"),
+            (rustls::Error::AlertReceived(AlertDescription::ProtocolVersion), "TLS 1.1 or older"),
+        ] {
+            let (kind, cause) = of_tls(&error);
+            assert!(kind == TransportErrorKind::OldTls && cause.contains(said), "{cause}");
         }
         let (kind, cause) = of_tls(&rustls::Error::DecryptError);
         assert_eq!(kind, TransportErrorKind::Tls);
