@@ -36,7 +36,7 @@ export function accountCards(container, tell, hurry) {
       keepParts(container, parts, worstFirst(accounts), (account) => account.Name, make);
     },
     tick: () => parts.forEach((part) => part.tick()),
-    linkTo: (client) => parts.forEach((part) => part.linkTo(client)),
+    linkTo: (client, onlyServer) => parts.forEach((part) => part.linkTo(client, onlyServer)),
   };
 }
 
@@ -212,7 +212,9 @@ function actionButtons(name, tell, hurry, openReport) {
   const write = element("input", { type: "checkbox" });
   const check = action("Check", "Checking …", name, () => rest.check(name, write.checked));
   const refresh = action("Refresh", "Refreshing …", name, () => rest.refresh(name));
-  const client = element("a", { class: "button", href: "../../dicom-web/app/client/index.html" }, "Search and retrieve");
+  const client = element("a", { class: "button", href: "../../dicom-web/app/client/index.html", hidden: true }, "Search and retrieve");
+  const choose = element("p", { class: "quiet", hidden: true }, "To search and retrieve, choose the server ", element("strong", {}, name), " in the DICOMweb client.");
+  let [isHeld, leadsHere] = [false, false];
 
   check.node.addEventListener("click", () => {
     openReport();
@@ -244,15 +246,26 @@ function actionButtons(name, tell, hurry, openReport) {
     "div",
     { class: "actions" },
     element("div", { class: "buttons" }, check.node, refresh.node, client),
+    choose,
     outcome,
   );
   const option = element("label", { class: "write" }, write, " Check also by storing, retrieving and deleting a test instance");
   const update = (account) => {
     node.hidden = account.State === "misconfigured";
     refresh.node.hidden = account.CredentialKind === "none";
-    client.hidden = account.DicomWebServer !== "held";
+    isHeld = account.DicomWebServer === "held";
+    showWay();
   };
-  const linkTo = (address) => client.setAttribute("href", address);
+  /** The client begins with the first of all servers, and no address names another: it leads here if this is the only one. */
+  const linkTo = (address, onlyServer) => {
+    client.setAttribute("href", address);
+    leadsHere = onlyServer === name;
+    showWay();
+  };
+  const showWay = () => {
+    client.hidden = !isHeld || !leadsHere;
+    choose.hidden = !isHeld || leadsHere;
+  };
   return { node, option, update, linkTo };
 }
 

@@ -11,6 +11,12 @@ export async function orthancName() {
   return name ?? "";
 }
 
+/** The DICOMweb plugin's only server; null where there are several, or it does not say. */
+export async function onlyServer(client) {
+  const names = await rest.servers(new URL("../../servers", new URL(client, location.href)).href).catch(() => []);
+  return Array.isArray(names) && names.length === 1 ? names[0] : null;
+}
+
 /** The DICOMweb plugin's page for searching and retrieving, wherever its root is. */
 export async function dicomwebClient() {
   const { RootUri: root } = await rest.plugin("dicom-web").catch(() => ({}));

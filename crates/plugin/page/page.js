@@ -1,7 +1,7 @@
 // The page: asks, shows, and asks again, as long as somebody looks at it.
 import { accountCards, mistakeList, summaryOf } from "./accounts.js";
 import { element, say, show } from "./element.js";
-import { dicomwebClient, orthancName } from "./orthanc.js";
+import { dicomwebClient, onlyServer, orthancName } from "./orthanc.js";
 import * as rest from "./rest.js";
 import { transferList } from "./transfers.js";
 import { moment } from "./words.js";
@@ -31,7 +31,8 @@ async function look() {
   clearTimeout(timer);
   let pause;
   try {
-    pause = tellAll(await Promise.all([rest.accounts(), rest.transfers()]));
+    const client = part("client").getAttribute("href");
+    pause = tellAll(await Promise.all([rest.accounts(), rest.transfers(), onlyServer(client)]));
   } catch (error) {
     tellLoss(error);
     pause = LOST;
@@ -42,7 +43,7 @@ async function look() {
 }
 
 /** Shows what there is; how long it will do. */
-function tellAll([{ Accounts: accounts, Mistakes: mistakes }, going]) {
+function tellAll([{ Accounts: accounts, Mistakes: mistakes }, going, only]) {
   if (!part("connection").hidden) announce("Orthanc answers again");
   part("connection").hidden = true;
   lastSeen = new Date();
@@ -50,7 +51,7 @@ function tellAll([{ Accounts: accounts, Mistakes: mistakes }, going]) {
   show(part("notices"), mistakes.length > 0 && notice(mistakes), accounts.length === 0 && firstSteps());
   cards.update(accounts);
   transfers.update(going, accounts);
-  cards.linkTo(part("client").getAttribute("href"));
+  cards.linkTo(part("client").getAttribute("href"), only);
   const isBusy =
     going.Running.length > 0 ||
     performance.now() < hurriesUntil ||
@@ -106,7 +107,6 @@ function nameIt(name) {
 
 function linkTo(client) {
   part("client").setAttribute("href", client);
-  cards.linkTo(client);
 }
 
 /** Looks more often for a while. */

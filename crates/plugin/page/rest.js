@@ -29,6 +29,9 @@ export const system = () => ask("GET", "../../system", LONGEST_LOOK);
 /** What Orthanc says of one of its plugins. */
 export const plugin = (name) => ask("GET", `../../plugins/${name}`, LONGEST_LOOK);
 
+/** The names of the DICOMweb plugin's servers. */
+export const servers = (address) => ask("GET", address, LONGEST_LOOK);
+
 const route = (name) => `${ROUTES}accounts/${encodeURIComponent(name)}`;
 
 async function ask(method, path, longest, body) {

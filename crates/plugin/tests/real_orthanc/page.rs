@@ -115,6 +115,30 @@ fn an_account_is_checked_and_refreshed() {
     visit.end(&[]).stop();
 }
 
+/// The DICOMweb plugin's page begins with the first of its servers, whichever account it was opened from.
+#[test]
+fn only_the_only_server_is_led_to() {
+    let scene = Scene::new();
+    let accounts = json!({"archive": scene.service_account(), "radiology": scene.service_account()});
+    let orthanc = scene.orthanc(&accounts);
+    let stage = scene.start(orthanc);
+    stage.wait_until_ready("archive");
+    stage.wait_until_ready("radiology");
+    let visit = Visit::of(stage);
+    let browser = &visit.browser;
+    for name in ["archive", "radiology"] {
+        let says = format!("To search and retrieve, choose the server {name} in the DICOMweb client.");
+        browser.wait_for_text(&card(name), &says);
+    }
+    let shown = "[...document.querySelectorAll('.buttons a')].filter((link) => !link.hidden).length";
+    assert_eq!(browser.value(shown), 0);
+    // Another one is gone: the page follows.
+    assert_eq!(visit.stage.orthanc.delete("/dicom-web/servers/archive").unwrap().status, 200);
+    browser.wait_for(&format!("{shown} === 1"));
+    browser.wait_for_text(&card("radiology"), "Search and retrieve");
+    visit.end(&[]);
+}
+
 #[test]
 fn googles_words_are_never_html() {
     let scene = Scene::new();
