@@ -256,6 +256,10 @@ impl LiveAccount {
         let health = self.health();
         let has_tokens = self.account.source.is_some();
         let next_refresh = health.next_refresh.filter(|_| has_tokens);
+        // Where there is no good token, one whose time is not over is refused: it is good for nothing.
+        let is_refused =
+            health.state == HealthState::Failing && health.expires_at.is_some_and(|end| end > now);
+        let expiry = health.expires_at.filter(|_| !is_refused);
         let universe = self.handle.kept().borrow().grant().map(|grant| grant.universe_domain.clone());
         let (transport, fallen_back) = match &self.transport {
             Transport::Direct => ("Direct", None),
@@ -272,8 +276,8 @@ impl LiveAccount {
             "StoreUrl": store_url(&self.account, universe.as_deref()),
             "Transport": transport,
             "FallenBackBecause": fallen_back,
-            "Expiry": optional_time(health.expires_at),
-            "SecondsToExpiry": optional_seconds_until(health.expires_at, now),
+            "Expiry": optional_time(expiry),
+            "SecondsToExpiry": optional_seconds_until(expiry, now),
             "LastRefresh": optional_time(health.last_refresh),
             "NextRefresh": optional_time(next_refresh),
             "SecondsToNextRefresh": optional_seconds_until(next_refresh, now),

@@ -289,6 +289,35 @@ fn a_gateway_that_cannot_work_is_told_with_the_reason() {
 }
 
 #[test]
+fn a_token_that_is_refused_is_not_said_to_be_good() {
+    for gateway in [true, false] {
+        let scene = Scene::new();
+        let orthanc = scene
+            .orthanc(&json!({"g": scene.user_strings()}))
+            .configuration(&json!({"GoogleCloudPlatform": {"Gateway": gateway}}));
+        let described = Described::new(scene.start(orthanc));
+        described.stage.wait_until_ready("g");
+        let before = described.account("g");
+        assert!(before["SecondsToExpiry"].as_i64().unwrap() > 3000, "{before:#}");
+        described.stage.scene.emulator.revoke_refresh_token();
+        described.stage.scene.emulator.revoke_tokens();
+        // Without the gateway the look at the store finds out, or who examines the account.
+        if gateway {
+            assert_ne!(described.stage.search("g").0, 200);
+        } else {
+            described.post(&format!("{ACCOUNTS}/g/check"), "");
+        }
+        described.stage.wait_until("it fails", || described.account("g")["LastError"]["Of"] == "token");
+        let account = described.account("g");
+        assert_eq!(account["State"], "failing", "{account:#}");
+        assert_eq!((&account["Expiry"], &account["SecondsToExpiry"]), (&json!(null), &json!(null)));
+        assert!(account["LastError"]["Remedy"].as_str().unwrap().contains("log in again"), "{account:#}");
+        let log = described.stage.orthanc.log();
+        assert!(!log.contains("the token at hand works until"), "{log}");
+    }
+}
+
+#[test]
 fn a_refresh_is_given_up_when_orthanc_stops() {
     let described = Described::new(Stage::ready("hospital"));
     let stage = &described.stage;
