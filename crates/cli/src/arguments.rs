@@ -115,6 +115,10 @@ pub(crate) struct GatewayOptions {
     #[arg(long, value_name = "ORIGIN", value_parser = dicomweb_gateway::origin)]
     pub(crate) allow_origin: Vec<String>,
 
+    /// What temporary files leave free on their disk; instead of `GatewayDiskReserve`, else 1024 or a twentieth of the disk
+    #[arg(long, value_name = "MIB")]
+    pub(crate) disk_reserve: Option<u64>,
+
     /// Say more: each request and each renewal
     #[arg(long, short)]
     pub(crate) verbose: bool,

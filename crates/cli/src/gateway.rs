@@ -57,6 +57,10 @@ pub(crate) fn run(options: &GatewayOptions) -> Result<End, Error> {
     let mut settings = Settings::new(configuration.http.clone());
     settings.allowed_origins.clone_from(&options.allow_origin);
     settings.serves_others = options.without_secret;
+    settings.disk_reserve = configuration.disk_reserve;
+    if let Some(mebibytes) = options.disk_reserve {
+        settings.disk_reserve.bytes = Some(mebibytes.saturating_mul(1 << 20));
+    }
     let world: Arc<dyn World> = Arc::new(Outside::new(configuration.http));
     let served = serve(options.listen, world, settings, accounts, secret.as_ref(), configuration.look_every);
     runtime.block_on(served)?;

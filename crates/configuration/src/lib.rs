@@ -21,7 +21,7 @@ use google_credentials::{HttpSettings, PeerVerification, Proxy, Verbosity};
 use serde_json::{Map, Value};
 
 pub use account::{Account, KEYS as ACCOUNT_KEYS};
-pub use dicomweb_gateway::OnConflict;
+pub use dicomweb_gateway::{DiskReserve, OnConflict};
 use finding::Findings;
 pub use finding::{Finding, KeyPath, Severity, printable};
 pub use gateway::GatewayUse;
@@ -31,10 +31,11 @@ use section::{Section, Wrong};
 /// The plugin's section of Orthanc's configuration.
 pub const SECTION: &str = "GoogleCloudPlatform";
 /// Its keys; the README's table holds the same ones.
-pub const KEYS: [&str; 9] = [
+pub const KEYS: [&str; 10] = [
     "Accounts",
     "BaseUrl",
     "Gateway",
+    "GatewayDiskReserve",
     "GatewayPort",
     "IamUri",
     "OnConflict",
@@ -67,6 +68,8 @@ pub struct Configuration {
     pub look_every: Duration,
     /// `GatewayPort`: where the gateway listens on 127.0.0.1; 0 for a free port.
     pub gateway_port: u16,
+    /// `GatewayDiskReserve`: what the gateway's temporary files leave free on their disk.
+    pub disk_reserve: DiskReserve,
 }
 
 /// `DicomWeb`: the options of the DICOMweb plugin that matter here.
@@ -135,6 +138,11 @@ pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Findi
     };
     let gateway = gateway::read(&mut section).unwrap_or_default();
     let gateway_port = section.port("GatewayPort", "leave it out for a free one").unwrap_or(0);
+    let disk_reserve = section.whole("GatewayDiskReserve", "use MiB, for example 1024, or leave it out");
+    let disk_reserve = DiskReserve {
+        bytes: disk_reserve.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
+        ..DiskReserve::default()
+    };
     let on_conflict = conflict::read(&mut section).unwrap_or_default();
     let shared = Shared {
         base_url: base_url(&mut section),
@@ -174,6 +182,7 @@ pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Findi
         http: http(document, timeout, &mut findings),
         look_every,
         gateway_port,
+        disk_reserve,
     };
     (configuration, findings.into_vec())
 }

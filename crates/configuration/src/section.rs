@@ -91,6 +91,16 @@ impl<'a, 'f> Section<'a, 'f> {
         port
     }
 
+    /// A whole number; `None` where it is absent or wrong.
+    pub(super) fn whole(&mut self, key: &str, remedy: &str) -> Option<u64> {
+        let value = self.value(key).filter(|value| !value.is_null())?;
+        let number = value.as_u64().or_else(|| whole(value));
+        if number.is_none() {
+            self.error(key, &format!("is not a whole number from 0 on; {remedy}"));
+        }
+        number
+    }
+
     /// An object; `None` where it is absent or wrong.
     pub(super) fn object(&mut self, key: &str, remedy: &str) -> Option<&'a Map<String, Value>> {
         let value = self.value(key).filter(|value| !value.is_null())?;

@@ -479,6 +479,17 @@ fn the_gateway_of_the_account_wins() {
     }
     assert_eq!(check(&section(&json!({"GatewayPort": 8043})), 1, &[]).gateway_port, 8043);
     assert_eq!(check(&section(&json!({})), 1, &[]).gateway_port, 0);
+    for (value, expected) in [(json!(null), None), (json!(0), Some(0)), (json!(2048), Some(2 << 30))] {
+        let document = section(&json!({"GatewayDiskReserve": value}));
+        assert_eq!(check(&document, 1, &[]).disk_reserve.bytes, expected, "{value}");
+    }
+    for wrong in [json!("1 GB"), json!(-1), json!(0.5), json!(true)] {
+        let expected = "E GoogleCloudPlatform.GatewayDiskReserve: is not a whole number";
+        assert_eq!(
+            check(&section(&json!({"GatewayDiskReserve": wrong})), 1, &[expected]).disk_reserve.bytes,
+            None
+        );
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod client_gone;
 mod connection_table;
 mod content;
 pub mod dicom_identity;
+mod disk;
 mod dispatch;
 mod exchange;
 mod forward;
@@ -49,6 +50,7 @@ mod transfers;
 mod trouble;
 mod words;
 
+pub use disk::{DiskReserve, DiskSpace};
 pub use gateway::Gateway;
 pub use loopback::proxy_before_loopback;
 pub use origin::origin;

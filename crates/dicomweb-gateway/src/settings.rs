@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use google_credentials::{HttpSettings, HttpVersion};
 
+use crate::disk::DiskReserve;
+
 /// How a gateway works, whatever the account.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -17,6 +19,8 @@ pub struct Settings {
     pub spool_over: usize,
     /// Where temporary files are made; each is unlinked before anything is written to it.
     pub spool_folder: PathBuf,
+    /// What temporary files leave free on their disk.
+    pub disk_reserve: DiskReserve,
     /// Nothing is waited for that has not moved a byte for so long.
     pub inactivity: Duration,
     /// How long a part of a transfer is sent again: time for Google, or for the line, to come back. It is counted from its
@@ -42,6 +46,7 @@ impl Settings {
             // A quarter of it: the next instances come in while one such is sent.
             spool_over: 32 << 20,
             spool_folder: large_files(),
+            disk_reserve: DiskReserve::default(),
             // Google's front ends answer or send within seconds; a line that is silent for a minute is dead.
             inactivity: Duration::from_secs(60),
             patience: Duration::from_secs(300),

@@ -4,7 +4,7 @@ use std::{cell::RefCell, io, net::TcpListener, sync::Arc, thread, time::Duration
 
 use dicomweb_gateway::{Gateway, Settings, Store, proxy_before_loopback};
 use google_credentials::{Failure, FailureKind, HttpSettings, HttpVersion, Secret, TokenHandle, World};
-use orthanc_gcp_configuration::{Account, GatewayUse};
+use orthanc_gcp_configuration::{Account, DiskReserve, GatewayUse};
 use orthanc_sdk::{Host, Version};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::{
@@ -67,12 +67,13 @@ pub(crate) fn begin(
     http: HttpSettings,
     world: &Arc<dyn World>,
     (port, held): (u16, &Port),
+    disk_reserve: DiskReserve,
     accounts: &[(Account, TokenHandle)],
 ) -> (Vec<Transport>, Option<Serving>) {
     if !accounts.iter().any(|(account, _)| account.gateway.is_on()) {
         return (vec![Transport::Direct; accounts.len()], None);
     }
-    match try_begin(host, http, world, (port, held), accounts) {
+    match try_begin(host, http, world, (port, held), disk_reserve, accounts) {
         Ok((transports, serving)) => (transports, Some(serving)),
         Err(trouble) => {
             // Whoever connects is refused, and does not wait in vain.
@@ -122,6 +123,7 @@ fn try_begin(
     http: HttpSettings,
     world: &Arc<dyn World>,
     (port, held): (u16, &Port),
+    disk_reserve: DiskReserve,
     accounts: &[(Account, TokenHandle)],
 ) -> Result<(Vec<Transport>, Serving), Failure> {
     if let Some(proxy) = proxy_before_loopback(&**world, &http) {
@@ -166,6 +168,7 @@ fn try_begin(
         });
     }
     let mut settings = Settings::new(http);
+    settings.disk_reserve = disk_reserve;
     if world.env(HTTP_VERSION).as_deref() == Some("2") {
         settings.http_version = HttpVersion::Two;
     }

@@ -95,7 +95,8 @@ async fn run(
     port: &Port,
     stopped: oneshot::Receiver<()>,
 ) {
-    let Configuration { accounts, dicomweb: settings, http, look_every, gateway_port, .. } = configuration;
+    let Configuration { accounts, dicomweb: settings, http, look_every, gateway_port, disk_reserve, .. } =
+        configuration;
     let dicomweb = DicomWeb::new(host.clone(), settings.root);
     let checked = match dicomweb.check() {
         Ok(()) if !settings.enabled => Err("DicomWeb.Enable is false; set it to true".to_owned()),
@@ -132,7 +133,7 @@ async fn run(
     }
     keepers.spawn(watch_files(Arc::clone(&world), watched));
     let (transports, serving) =
-        gateway::begin(host, http.clone(), &world, (gateway_port, port), &kept_accounts);
+        gateway::begin(host, http.clone(), &world, (gateway_port, port), disk_reserve, &kept_accounts);
     let shows_tokens = transports.iter().any(Transport::is_direct);
     if settings.servers_in_database && shows_tokens {
         tracing::warn!(

@@ -313,8 +313,13 @@ async fn fetch(way: Way<'_>, name: &Name) -> Result<Option<Old>, Outcome> {
                     reader.feed(&bytes);
                     let (file, offset) = (Arc::clone(&old.file), old.length);
                     old.length += bytes.len() as u64;
-                    let written =
-                        tokio::task::spawn_blocking(move || file.write_all_at(&bytes, offset)).await;
+                    let settings = &way.shared.settings;
+                    let (folder, reserve) = (settings.spool_folder.clone(), settings.disk_reserve);
+                    let write = move || {
+                        reserve.allows(&folder, bytes.len() as u64)?;
+                        file.write_all_at(&bytes, offset)
+                    };
+                    let written = tokio::task::spawn_blocking(write).await;
                     written.map_err(io::Error::other).and_then(|done| done).map_err(no_disk)?;
                 }
             }
@@ -339,6 +344,7 @@ async fn fetch(way: Way<'_>, name: &Name) -> Result<Option<Old>, Outcome> {
 
 fn create(way: Way<'_>) -> io::Result<Old> {
     let folder = &way.shared.settings.spool_folder;
+    way.shared.settings.disk_reserve.allows(folder, 0)?;
     let made = tempfile::Builder::new().prefix("being-replaced-").suffix(".dcm").tempfile_in(folder)?;
     // A drop of the file's guard at the process' end would be the loss that it is there to prevent.
     let (file, path) = made.keep().map_err(|error| error.error)?;

@@ -175,13 +175,14 @@ impl Intake {
     /// Gives the memory of what was read of the present instance back, by writing it to disk.
     pub(super) async fn spill(&mut self) {
         self.close_block();
-        let none = self.shared.memory.share();
+        let (settings, none) = (&self.shared.settings, self.shared.memory.share());
         if let Some(Part { place, .. }) = &mut self.part
             && let Place::Memory(pieces, share) = place
         {
             let (pieces, share) = (std::mem::take(pieces), std::mem::replace(share, none));
-            *place =
-                Place::Spool(spool::Writer::begin(&self.shared.settings.spool_folder, pieces, share).await);
+            *place = Place::Spool(
+                spool::Writer::begin(&settings.spool_folder, settings.disk_reserve, pieces, share).await,
+            );
         }
     }
 

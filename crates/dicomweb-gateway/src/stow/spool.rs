@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io,
     os::unix::fs::FileExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, watch};
 
-use crate::{content, memory::Share};
+use crate::{content, disk::DiskReserve, memory::Share};
 
 /// How much is written at once: enough that a thread's wake-up does not count.
 const PIECE: usize = 1 << 20;
@@ -66,6 +66,8 @@ enum Coming {
 /// Writes an instance into a spool; dropped before its end, it breaks off whatever is being sent of it.
 pub(crate) struct Writer {
     spool: Arc<Spool>,
+    folder: PathBuf,
+    reserve: DiskReserve,
     pending: BytesMut,
     /// Where the disk does not take it.
     direct: Option<mpsc::Sender<Coming>>,
@@ -73,14 +75,17 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Begins with what is in memory of the instance, whose share is given back when it is written.
-    pub(crate) async fn begin(folder: &Path, head: Vec<Bytes>, share: Share) -> Self {
-        let file = tempfile::tempfile_in(folder).map(Arc::new);
+    ///
+    /// No more is written below `folder` than `reserve` allows.
+    pub(crate) async fn begin(folder: &Path, reserve: DiskReserve, head: Vec<Bytes>, share: Share) -> Self {
+        let file = reserve.allows(folder, 0).and_then(|()| tempfile::tempfile_in(folder)).map(Arc::new);
         if let Err(error) = &file {
             told(error);
         }
         let progress = watch::Sender::new(Progress { written: 0, end: End::Open });
         let spool = Arc::new(Spool { file: file.ok(), progress, rest: Mutex::new(None) });
-        let mut writer = Self { spool, pending: BytesMut::new(), direct: None };
+        let folder = folder.to_owned();
+        let mut writer = Self { spool, folder, reserve, pending: BytesMut::new(), direct: None };
         if writer.spool.file.is_none() {
             writer.go_direct(head, Some(share));
             return writer;
@@ -154,7 +159,12 @@ impl Writer {
         let Some(file) = self.spool.file.clone() else { return Err(bytes) };
         let offset = self.spool.progress.borrow().written;
         let to_write = bytes.clone();
-        let written = tokio::task::spawn_blocking(move || file.write_all_at(&to_write, offset)).await;
+        let (folder, reserve) = (self.folder.clone(), self.reserve);
+        let write = move || {
+            reserve.allows(&folder, to_write.len() as u64)?;
+            file.write_all_at(&to_write, offset)
+        };
+        let written = tokio::task::spawn_blocking(write).await;
         match written.map_err(io::Error::other).and_then(|done| done) {
             Ok(()) => {
                 self.spool.progress.send_modify(|progress| progress.written += bytes.len() as u64);
@@ -190,7 +200,7 @@ impl Drop for Writer {
 fn told(error: &io::Error) {
     tracing::warn!(
         "the folder for temporary files takes no more ({error}): an instance is sent without a copy, and cannot be sent \
-         again if the connection breaks; make room, or name another folder in TMPDIR"
+         again if the connection breaks; make room, name another folder in TMPDIR, or change GatewayDiskReserve"
     );
 }
 
@@ -295,86 +305,4 @@ fn gone() -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::TryStreamExt as _;
-
-    use super::*;
-    use crate::memory::Memory;
-
-    async fn whole(spool: &Arc<Spool>) -> io::Result<Vec<u8>> {
-        spool
-            .bytes()
-            .try_fold(Vec::new(), |mut all, bytes| async move {
-                all.extend_from_slice(&bytes);
-                Ok(all)
-            })
-            .await
-    }
-
-    fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap()
-    }
-
-    #[test]
-    fn it_is_read_while_it_is_written_and_again_afterwards() {
-        runtime().block_on(async {
-            let memory = Memory::new(1 << 20);
-            let mut share = memory.share();
-            assert!(memory.try_grow(&mut share, 5));
-            let folder = tempfile::tempdir().unwrap();
-            let mut writer = Writer::begin(folder.path(), vec![Bytes::from_static(b"first")], share).await;
-            assert_eq!(memory.in_use(), 0);
-            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
-            let spool = Arc::clone(writer.spool());
-            let reading = tokio::spawn({
-                let spool = Arc::clone(&spool);
-                async move { whole(&spool).await }
-            });
-            let more = vec![7; 3 * PIECE + 1];
-            writer.write(&more).await;
-            writer.finish().await;
-            let expected = [b"first".as_slice(), &more].concat();
-            assert!(reading.await.unwrap().unwrap() == expected);
-            assert!(spool.is_repeatable() && spool.is_complete().await);
-            assert!(whole(&spool).await.unwrap() == expected);
-        });
-    }
-
-    #[test]
-    fn without_disk_it_is_read_once() {
-        runtime().block_on(async {
-            let memory = Memory::new(1 << 20);
-            let mut share = memory.share();
-            assert!(memory.try_grow(&mut share, 5));
-            let mut writer =
-                Writer::begin(Path::new("/nonexistent"), vec![Bytes::from_static(b"first")], share).await;
-            let spool = Arc::clone(writer.spool());
-            assert!(!spool.is_repeatable());
-            let reading = tokio::spawn({
-                let spool = Arc::clone(&spool);
-                async move { whole(&spool).await }
-            });
-            let more = vec![7; 9 * PIECE];
-            writer.write(&more).await;
-            assert_eq!(memory.in_use(), 0);
-            writer.finish().await;
-            assert!(reading.await.unwrap().unwrap() == [b"first".as_slice(), &more].concat());
-            assert!(whole(&spool).await.is_err());
-        });
-    }
-
-    #[test]
-    fn a_writer_that_goes_away_is_an_error_and_never_an_end() {
-        runtime().block_on(async {
-            for folder in [std::env::temp_dir(), "/nonexistent".into()] {
-                let share = Memory::new(1).share();
-                let mut writer = Writer::begin(&folder, vec![Bytes::from_static(b"first")], share).await;
-                writer.write(b"more").await;
-                let spool = Arc::clone(writer.spool());
-                drop(writer);
-                assert!(whole(&spool).await.is_err());
-                assert!(!spool.is_complete().await);
-            }
-        });
-    }
-}
+mod tests;
