@@ -78,6 +78,8 @@ pub struct Report {
     pub held_up_by: Option<String>,
     /// The first failures, with the remedy: Google's words as far as they can hold no value of a patient's.
     pub failures: Vec<String>,
+    /// What a person can do about instances that failed one by one, which Google's words do not say.
+    pub remedy: Option<String>,
     /// SOP Instance UIDs of the first hundred instances that were read and are not in the store.
     pub failed_instances: Vec<String>,
 }
@@ -200,6 +202,7 @@ impl Transfers {
             retries: 0,
             held_up_by: None,
             failures: Vec::new(),
+            remedy: None,
             failed_instances: Vec::new(),
         };
         let entry = Arc::new(Entry { report: Mutex::new(report) });
@@ -335,6 +338,11 @@ impl Transfer {
                 counts.instances_failed += instances;
             }
         });
+    }
+
+    /// What a person can do about the instances that failed.
+    pub(crate) fn can_be_mended(&self, remedy: &str) {
+        self.change(|report| report.remedy = Some(remedy.to_owned()));
     }
 
     /// The instance with this SOP Instance UID is not in the store.

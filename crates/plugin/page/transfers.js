@@ -144,9 +144,10 @@ function speedometer() {
   };
 }
 
-function failureList({ Failures: failures, FailedSOPInstanceUIDList: instances }) {
+function failureList({ Failures: failures, Remedy: remedy, FailedSOPInstanceUIDList: instances }) {
   if (failures.length === 0) return null;
   const items = failures.map((words) => element("li", {}, words));
+  if (remedy) items.push(element("li", {}, `what to do: ${remedy}`));
   if (instances.length > 0) items.push(element("li", { class: "uid" }, `${instances.length > 1 ? "instances" : "instance"} ${instances.join(", ")}`));
   return element("ul", { class: "failures" }, ...items);
 }

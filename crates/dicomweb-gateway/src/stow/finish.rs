@@ -92,6 +92,7 @@ impl Upload<'_> {
         }
         words.push_str(&reasons);
         let remedy = "correct what is refused where it comes from, or send the study again if it was not the instances' fault";
+        self.transfer.can_be_mended(remedy);
         let (all, stored) = (self.records.len(), self.records.stored());
         let studies = of_studies(self.records.studies());
         let what = format!("{} of {all} instances of an upload{studies} could not be stored", all - stored);
@@ -151,6 +152,7 @@ impl Upload<'_> {
         }
         let remedy = "send the study again as a whole, with a new job: one that is resubmitted sends only what it had not read \
                       before; an instance that shall never be there is forgotten when it is deleted there by its own name";
+        self.transfer.can_be_mended(remedy);
         let what = format!("everything of an upload is stored, but {} instances are missing", items.len());
         let failure = Failure::new(FailureKind::NeedsPerson, cause, remedy);
         shared.troubles.tell_in_part(store, &what, &failure, shared.world.now());

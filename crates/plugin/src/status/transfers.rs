@@ -54,6 +54,7 @@ fn transfer(report: &Report, now: SystemTime) -> Value {
         "Retries": report.retries,
         "HeldUpBy": report.held_up_by,
         "Failures": report.failures,
+        "Remedy": report.remedy,
         "FailedSOPInstanceUIDList": report.failed_instances,
     })
 }

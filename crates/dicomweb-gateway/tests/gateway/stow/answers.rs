@@ -79,6 +79,7 @@ fn an_instance_that_google_refuses_is_the_only_one_that_fails() {
         assert_holds(&stage, &held);
         let report = last(&stage);
         assert_eq!((report.stage, report.instances_done, report.instances_failed), (Ended::Failed, 19, 1));
+        assert!(report.remedy.unwrap().contains("send the study again"));
         assert_eq!(
             (&report.failures[..], &report.failed_instances[..]),
             (

@@ -60,6 +60,7 @@ fn an_upload_that_fails_in_part_and_a_retrieval() {
     assert_eq!(upload["BytesDone"], study.size() - refused.bytes.len());
     assert!(upload["Failures"][0].as_str().unwrap().contains(why), "{upload:#}");
     assert_eq!(upload["FailedSOPInstanceUIDList"], json!([refused.uid]));
+    assert!(upload["Remedy"].as_str().unwrap().starts_with("correct what is refused"), "{upload:#}");
     let minute = transfers["LastHour"].as_array().unwrap().last().unwrap();
     assert!(minute["Seconds"].as_f64() < Some(90.0), "{minute:#}");
     let hour = |field: &str| -> u64 {
