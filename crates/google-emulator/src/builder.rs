@@ -10,6 +10,7 @@ use crate::{
     record::Host,
     settings::{EmptySearch, Settings},
     tokens::TokenBook,
+    upstream::Upstream,
     world::World,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -34,6 +35,7 @@ pub struct Builder {
     stores: Vec<StoreName>,
     http2_windows: Http2Windows,
     settings: Settings,
+    upstream: Option<String>,
     verbose: bool,
 }
 
@@ -49,6 +51,7 @@ impl Default for Builder {
             stores: Vec::new(),
             http2_windows: Http2Windows::default(),
             settings: Settings::default(),
+            upstream: None,
             verbose: false,
         }
     }
@@ -79,6 +82,9 @@ pub enum StartError {
     /// TLS refused what was made.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
+    /// The upstream is not an address.
+    #[error("{0} is not a DICOMweb root; write http://HOST:PORT/PATH/")]
+    Upstream(String),
     /// No thread or runtime.
     #[error("cannot start the emulator's thread: {0}")]
     Thread(io::Error),
@@ -142,6 +148,15 @@ impl Builder {
         self
     }
 
+    /// Answers DICOMweb requests with what the server at `url` (`http://HOST:PORT/PATH/`, no credentials) answers, once the
+    /// caller's token was checked. Tokens, faults and the record stay the emulator's; searches, conflicts and deletions are
+    /// then that server's, and nothing is kept here.
+    #[must_use]
+    pub fn upstream(mut self, url: impl Into<String>) -> Self {
+        self.upstream = Some(url.into());
+        self
+    }
+
     /// Life of tokens, in whole seconds.
     #[must_use]
     pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
@@ -186,6 +201,8 @@ impl Builder {
             stores.push(StoreName::default());
         }
         let store = stores.first().cloned().unwrap_or_default();
+        let upstream = self.upstream.map(|url| Upstream::at(&url).ok_or(StartError::Upstream(url)));
+        let upstream = upstream.transpose()?;
         let archive = Archive::open(&folder, self.keep, &stores).map_err(data)?;
         let tokens = if temporary.is_some() {
             TokenBook::default()
@@ -209,7 +226,9 @@ impl Builder {
         fs::write(folder.join("ca.pem"), &identity.ca_certificate_pem).map_err(data)?;
         let world =
             World::new(identity, federation, archive, self.settings, urls, metadata_host, self.verbose);
-        let world = Arc::new(world.with_tokens(tokens).with_http2_windows(self.http2_windows));
+        let world = Arc::new(
+            world.with_tokens(tokens).with_http2_windows(self.http2_windows).with_upstream(upstream),
+        );
 
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)))

@@ -57,6 +57,7 @@ mod sources;
 mod sts;
 mod subject;
 mod tokens;
+mod upstream;
 mod world;
 
 pub use archive::{Keep, StoreName, StoredInstance};

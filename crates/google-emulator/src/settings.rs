@@ -24,6 +24,9 @@ pub struct Settings {
     /// No page of a search holds more results than this, whatever `limit` says; without a value Google's numbers hold. It
     /// makes clients turn pages that at Google they would turn for thousands of results only.
     pub largest_page: Option<usize>,
+    /// The status that refuses `Accept: application/dicom` for a single instance: 400 at Orthanc's DICOMweb plugin 1.7, which
+    /// knows multipart bodies alone. Without a value it is accepted, as at Google.
+    pub single_part_refused_with: Option<u16>,
     /// How many polls of a delete operation are answered `done: false` before the one that says `done: true`.
     pub pending_polls: u32,
     /// Seconds before a token's end from which on the metadata server gives a new one instead of the one it has. 300 on
@@ -59,6 +62,7 @@ impl Default for Settings {
             id_token: false,
             empty_search: EmptySearch::NoContent,
             largest_page: None,
+            single_part_refused_with: None,
             pending_polls: 0,
             metadata_cache_margin_seconds: 300,
             metadata_scopes: vec![CLOUD_PLATFORM.to_owned()],

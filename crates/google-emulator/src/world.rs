@@ -16,6 +16,7 @@ use crate::{
     sources::Sessions,
     subject::Assertions,
     tokens::{Principal, Standing, Token, TokenBook},
+    upstream::Upstream,
 };
 use std::{
     collections::HashMap,
@@ -39,6 +40,8 @@ pub(crate) struct World {
     pub(crate) metadata_host: String,
     pub(crate) verbose: bool,
     pub(crate) http2_windows: Http2Windows,
+    /// Whose DICOM store it is, where it is not this one's.
+    pub(crate) upstream: Option<Upstream>,
     federation: Federation,
     /// The workforce session's refresh token in force.
     workforce_refresh_token: Mutex<String>,
@@ -81,6 +84,7 @@ impl World {
             metadata_host,
             verbose,
             http2_windows: Http2Windows::default(),
+            upstream: None,
             workforce_refresh_token: Mutex::new(federation.workforce.refresh_token.clone()),
             federation,
             grants: Mutex::new(default_grants(&everybody)),
@@ -97,6 +101,11 @@ impl World {
     /// The same with other windows than Google's.
     pub(crate) fn with_http2_windows(self, http2_windows: Http2Windows) -> Self {
         Self { http2_windows, ..self }
+    }
+
+    /// The same with another server's DICOM store.
+    pub(crate) fn with_upstream(self, upstream: Option<Upstream>) -> Self {
+        Self { upstream, ..self }
     }
 
     /// The same with the tokens issued before it.

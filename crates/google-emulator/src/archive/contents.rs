@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use ring::digest::{Context, SHA256};
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek as _},
     path::PathBuf,
 };
 
@@ -68,6 +68,22 @@ impl Reader {
     /// A reader of `pieces`, one after the other.
     pub(crate) fn pieces(pieces: &[Bytes]) -> Self {
         Self::Memory(pieces.iter().rev().cloned().collect())
+    }
+
+    /// Another reader of the same, for now: of a file, this one is to be rewound after it.
+    pub(super) fn twin(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::File(file) => Self::File(file.try_clone()?),
+            Self::Memory(pieces) => Self::Memory(pieces.clone()),
+        })
+    }
+
+    /// Back to the beginning, after a [`Self::twin`] was read.
+    pub(super) fn rewind(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.rewind(),
+            Self::Memory(_) => Ok(()),
+        }
     }
 }
 

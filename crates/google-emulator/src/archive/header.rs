@@ -1,7 +1,7 @@
 //! What is read of a DICOM file: everything before the pixel data.
 
-use super::contents::Reader;
-use dicom_core::Tag;
+use super::{contents::Reader, limits};
+use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::{OpenFileOptions, ReadError, file::ReadPreamble};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,14 @@ use serde_json::{Map, Value, json};
 const LONGEST_INLINE: usize = 2_048;
 /// Values of more than this multiplicity are left out of metadata, as Google does.
 const MOST_VALUES: usize = 512;
+
+/// The UIDs that identify an instance.
+const UIDS: [(&str, Tag); 4] = [
+    ("00080016", tags::SOP_CLASS_UID),
+    ("00080018", tags::SOP_INSTANCE_UID),
+    ("0020000D", tags::STUDY_INSTANCE_UID),
+    ("0020000E", tags::SERIES_INSTANCE_UID),
+];
 
 /// The part of an instance that metadata and searches need.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +39,12 @@ pub(crate) enum Unusable {
     Parse(#[from] Box<ReadError>),
     #[error("failed to convert the DICOM instance to JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("failed to read the DICOM instance: {0}")]
+    Read(#[from] std::io::Error),
+    #[error("failed to parse the DICOM instance: more than {0} sequences within each other")]
+    TooDeep(usize),
+    #[error("failed to parse the DICOM instance: more than {0} bytes before the pixel data")]
+    TooLarge(u64),
     #[error("missing or invalid {keyword} ({value:?})")]
     Uid { keyword: &'static str, value: String },
 }
@@ -54,16 +68,29 @@ impl Header {
         Ok(header)
     }
 
-    fn until(tag: Tag, from: Reader) -> Result<Self, Unusable> {
+    fn until(tag: Tag, mut from: Reader) -> Result<Self, Unusable> {
+        limits::check(from.twin()?, tag)?;
+        from.rewind()?;
         let object = OpenFileOptions::new()
             .read_preamble(ReadPreamble::Always)
             .read_until(tag)
             .from_reader(from)
             .map_err(Box::new)?;
         let transfer_syntax = object.meta().transfer_syntax().to_owned();
-        let Value::Object(metadata) = dicom_json::to_value(&*object)? else {
+        let Value::Object(mut metadata) = dicom_json::to_value(&*object)? else {
             return Err(missing("metadata", ""));
         };
+        // A UID that came as UN is one all the same (PS3.5 section 6.2.2, note 3).
+        for (name, tag) in UIDS {
+            if let Ok(element) = object.element(tag)
+                && element.vr() == VR::UN
+                && let Ok(bytes) = element.to_bytes()
+                && let Ok(text) = std::str::from_utf8(&bytes)
+            {
+                let text = text.trim_end_matches(['\0', ' ']);
+                metadata.insert(name.to_owned(), json!({ "vr": "UI", "Value": [text] }));
+            }
+        }
         Ok(Self {
             study: uid(&metadata, "0020000D", "StudyInstanceUID")?,
             series: uid(&metadata, "0020000E", "SeriesInstanceUID")?,

@@ -9,6 +9,7 @@
 mod contents;
 mod header;
 mod incoming;
+mod limits;
 mod scan;
 mod store_name;
 

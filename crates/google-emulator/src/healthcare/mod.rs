@@ -91,6 +91,9 @@ async fn perform(
             format!("Permission {permission} denied on resource '{store}' (or it may not exist)."),
         ));
     }
+    if let Some(upstream) = &world.upstream {
+        return upstream.answer(parts, body).await;
+    }
     if !matches!(action, Action::Store { .. } | Action::Update { .. }) {
         refuse_long_body(body).await?;
     }

@@ -277,6 +277,10 @@ struct Counter(u64);
 impl Write for Counter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 += bytes.len() as u64;
+        // Only what was deflated grows so much.
+        if self.0 > 2 * LARGEST_FILE {
+            return Err(invalid("it inflates to more than 2 GiB"));
+        }
         Ok(bytes.len())
     }
 

@@ -51,6 +51,9 @@ pub(crate) async fn retrieve(
     headers: &HeaderMap,
 ) -> Result<Response, GoogleError> {
     let wanted = wanted(headers, scope.instance.is_some())?;
+    if let Some(status) = world.settings().single_part_refused_with.filter(|_| !wanted.multipart) {
+        return Err(GoogleError::new(status, "cannot generate application/dicom: use multipart/related"));
+    }
     let instances = select(world, store, scope)?;
     for instance in &instances {
         check_possible(instance, &wanted.transfer_syntax)?;

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD, engine::general_purpose:
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
-use google_emulator::{CLOUD_PLATFORM, Emulator};
+use google_emulator::{Builder, CLOUD_PLATFORM, Emulator};
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use ring::{rand::SystemRandom, signature::RSA_PKCS1_SHA256, signature::RsaKeyPair};
 use serde_json::{Value, json};
@@ -31,6 +31,10 @@ pub(crate) struct Google {
 impl Google {
     pub(crate) fn start() -> Self {
         Self::from(Emulator::builder().start().unwrap())
+    }
+
+    pub(crate) fn of(builder: Builder) -> Self {
+        Self::from(builder.start().unwrap())
     }
 
     pub(crate) fn from(emulator: Emulator) -> Self {
