@@ -97,6 +97,31 @@ pub fn retrieval(headers: &HeaderMap) -> Retrieval {
     if syntaxes.is_empty() { Retrieval::Other } else { Retrieval::Instances(TransferSyntaxes(syntaxes)) }
 }
 
+/// In which transfer syntaxes a `GET` of one instance wants it as the body itself (`application/dicom`); `None` where it
+/// wants something else first, or takes a multipart body as well.
+pub fn single_instance(headers: &HeaderMap) -> Option<TransferSyntaxes> {
+    let ranges = ranges(headers);
+    let is_single = |range: &MediaType| range.essence == "application/dicom";
+    let is_multipart =
+        |range: &MediaType| matches!(range.essence.as_str(), "*/*" | "multipart/related" | "multipart/*");
+    if !ranges.first().is_some_and(is_single) || ranges.iter().any(is_multipart) {
+        return None;
+    }
+    let mut syntaxes = Vec::new();
+    for range in ranges.iter().filter(|range| is_single(range)) {
+        let syntax = range.parameter("transfer-syntax");
+        // Of a transfer syntax that is none, only the store can say what it is.
+        if syntax.is_some_and(|syntax| !is_transfer_syntax(syntax)) {
+            return None;
+        }
+        let syntax = syntax.map(str::to_owned);
+        if !syntaxes.contains(&syntax) {
+            syntaxes.push(syntax);
+        }
+    }
+    Some(TransferSyntaxes(syntaxes))
+}
+
 /// In which format a STOW-RS response is wanted. Google's default is XML, also for `*/*` and for what there is not.
 pub fn stow_answer_format(headers: &HeaderMap) -> AnswerFormat {
     let format = |range: &MediaType| match range.essence.as_str() {
@@ -221,6 +246,32 @@ mod tests {
         ] {
             check(&[other], None);
         }
+    }
+
+    #[test]
+    fn a_single_instance_is_wanted_as_the_body_itself() {
+        let of = |field: &str| {
+            let syntaxes = single_instance(&accepting(&[field]))?;
+            Some(syntaxes.iter().map(|syntax| syntax.unwrap_or("").to_owned()).collect::<Vec<_>>().join(","))
+        };
+        for (field, expected) in [
+            ("application/dicom; transfer-syntax=*", Some("*")),
+            ("application/dicom", Some("")),
+            (
+                "application/dicom;transfer-syntax=1.2;q=0.5, application/dicom;transfer-syntax=1.3",
+                Some("1.3,1.2"),
+            ),
+            ("application/dicom, application/dicom+json;q=0.2", Some("")),
+            ("application/dicom;transfer-syntax=x", None),
+            ("application/dicom, */*;q=0.1", None),
+            ("multipart/related; type=\"application/dicom\"", None),
+            ("application/dicom+json, application/dicom;q=0.1", None),
+            ("application/dicom;q=0", None),
+            ("", None),
+        ] {
+            assert_eq!(of(field).as_deref(), expected, "{field}");
+        }
+        assert_eq!(single_instance(&HeaderMap::new()), None);
     }
 
     #[test]

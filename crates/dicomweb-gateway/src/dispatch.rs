@@ -26,6 +26,8 @@ enum Wanted<'a> {
     Store { study: Option<&'a str> },
     /// WADO-RS (PS3.18 section 10.4) of the DICOM files of a study or of one of its series.
     Retrieve { study: &'a str, series: Option<&'a str>, syntaxes: TransferSyntaxes },
+    /// WADO-RS of one instance, which the client takes as the body itself alone.
+    Instance(TransferSyntaxes),
     /// Anything else.
     Other,
 }
@@ -48,7 +50,8 @@ pub(crate) async fn answer(
         Wanted::Retrieve { study, series, syntaxes } => {
             retrieve::answer(shared, store, study, series, syntaxes, request.headers()).await
         }
-        Wanted::Other => forward::answer(shared, store, target, request).await,
+        Wanted::Instance(syntaxes) => forward::answer(shared, store, target, request, Some(&syntaxes)).await,
+        Wanted::Other => forward::answer(shared, store, target, request, None).await,
     }
 }
 
@@ -82,6 +85,9 @@ fn wanted<'a>(method: &Method, target: &Target<'a>, headers: &HeaderMap) -> Want
         ["studies", study] if is_upload && has_dicom_files(headers) => Wanted::Store { study: Some(study) },
         ["studies", study] if is_retrieval => retrieval(study, None, headers),
         ["studies", study, "series", series] if is_retrieval => retrieval(study, Some(series), headers),
+        ["studies", _, "series", _, "instances", _] if is_retrieval => {
+            accept::single_instance(headers).map_or(Wanted::Other, Wanted::Instance)
+        }
         _ => Wanted::Other,
     }
 }
@@ -134,6 +140,9 @@ mod tests {
             Wanted::Retrieve { study: "1.2", series: Some("3"), .. }
         ));
         assert_eq!(of("studies/1.2/series/3/instances/4", files), Wanted::Other);
+        let single = "application/dicom; transfer-syntax=*";
+        assert!(matches!(of("studies/1.2/series/3/instances/4", single), Wanted::Instance(_)));
+        assert_eq!(of("studies/1.2/series/3/instances/4/frames/1", single), Wanted::Other);
         assert_eq!(of("studies/1.2", "application/zip"), Wanted::Other);
         assert_eq!(of("studies", files), Wanted::Other);
     }

@@ -10,22 +10,27 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
 
 use crate::{
+    accept::TransferSyntaxes,
     body::{self, Broken, ResponseBody, copy_answer},
     content::Content,
     exchange::{Answer, AnswerBody, Ask, Attempts, without_query},
     gateway::Shared,
     path::Target,
     refusal::Refusal,
+    retrieve,
     store::Store,
     trouble::Act,
 };
+use google_credentials::TransportError;
 
-/// Passes the request on and its answer back.
+/// Passes the request on and its answer back. `instance`: it is for one instance as the body itself, in these transfer
+/// syntaxes.
 pub(crate) async fn answer(
     shared: &Arc<Shared>,
     store: &Store,
     target: &Target<'_>,
     request: Request<Incoming>,
+    instance: Option<&TransferSyntaxes>,
 ) -> Response<ResponseBody> {
     let (parts, incoming) = request.into_parts();
     let ask = Ask {
@@ -46,7 +51,10 @@ pub(crate) async fn answer(
     if act == Act::Change {
         shared.remembered.changes(&store.name, target.path);
     }
-    let answer = begin(shared, store, &ask).await;
+    let answer = match instance {
+        None => begin(shared, store, &ask).await,
+        Some(syntaxes) => retrieve::single::begin(shared, store, &ask, syntaxes).await,
+    };
     let is_gone = answer.as_ref().err().is_none_or(|refusal| refusal.status() == StatusCode::NOT_FOUND);
     let gave_up =
         ask.method == Method::DELETE && is_gone && shared.remembered.given_up(&store.name, target.path);
@@ -74,7 +82,7 @@ fn done() -> Response<ResponseBody> {
 async fn begin(shared: &Arc<Shared>, store: &Store, ask: &Ask) -> Result<Response<ResponseBody>, Refusal> {
     let mut attempts = Attempts::new(shared, store, ask, None);
     loop {
-        let Answer { status, headers, mut body } = match attempts.next().await {
+        let answer = match attempts.next().await {
             // What an attempt has deleted is gone for the next.
             Err(refusal)
                 if refusal.status() == StatusCode::NOT_FOUND
@@ -85,19 +93,26 @@ async fn begin(shared: &Arc<Shared>, store: &Store, ask: &Ask) -> Result<Respons
             }
             answer => answer?,
         };
-        match body.chunk().await {
-            Ok(first) => {
-                let mut response = Response::new(match first {
-                    None => body::empty(),
-                    Some(first) => streamed(first, body),
-                });
-                *response.status_mut() = status;
-                copy_answer(&headers, response.headers_mut());
-                return Ok(response);
-            }
+        match begun(answer).await {
+            Ok(response) => return Ok(response),
             Err(error) => attempts.broke(&error).await?,
         }
     }
+}
+
+/// The answer as it is passed on, when its first bytes are here.
+///
+/// # Errors
+/// It broke off before them.
+pub(crate) async fn begun(answer: Answer) -> Result<Response<ResponseBody>, TransportError> {
+    let Answer { status, headers, mut body } = answer;
+    let mut response = Response::new(match body.chunk().await? {
+        None => body::empty(),
+        Some(first) => streamed(first, body),
+    });
+    *response.status_mut() = status;
+    copy_answer(&headers, response.headers_mut());
+    Ok(response)
 }
 
 /// The first bytes and those that follow them.

@@ -6,6 +6,7 @@ use google_credentials::{KeptAlive, World};
 use tokio::net::TcpListener;
 
 use crate::{
+    instance_format::InstanceFormats,
     memory::Memory,
     places::Places,
     server,
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) remembered: Remembered,
     pub(crate) overwriting: Overwriting,
     pub(crate) places: Arc<Places>,
+    pub(crate) instance_formats: InstanceFormats,
     pub(crate) stores: Vec<Store>,
 }
 
@@ -63,6 +65,7 @@ impl Gateway {
                 remembered,
                 overwriting,
                 places: Arc::default(),
+                instance_formats: InstanceFormats::default(),
                 stores,
             }),
         }

@@ -29,6 +29,7 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+mod instance_format;
 mod loopback;
 mod media_type;
 mod memory;

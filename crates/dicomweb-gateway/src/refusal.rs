@@ -66,6 +66,13 @@ impl Refusal {
         Self { status, google: None, failure, attempts: 0 }
     }
 
+    /// With another remedy, where more is known than the answer says.
+    #[must_use]
+    pub(crate) fn with_remedy(mut self, remedy: &str) -> Self {
+        remedy.clone_into(&mut self.failure.remedy);
+        self
+    }
+
     /// After so many attempts.
     #[must_use]
     pub(crate) fn after(mut self, attempts: u32) -> Self {

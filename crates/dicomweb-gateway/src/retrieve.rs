@@ -11,13 +11,15 @@
 
 mod answer_body;
 mod fetching;
-mod incoming;
+pub(crate) mod incoming;
 mod instance;
 mod ledger;
 mod listing;
+mod odd;
 mod output;
 mod part;
 mod plan;
+pub(crate) mod single;
 mod stream;
 
 use std::sync::{

@@ -10,8 +10,9 @@ use http::StatusCode;
 
 use super::{
     Retrieval, instance,
-    ledger::Key,
-    listing::{self, Found},
+    ledger::{Key, Ledger},
+    listing::{self, Found, Row},
+    odd::Odd,
     part::Part,
     plan, stream,
 };
@@ -25,6 +26,8 @@ use crate::{
 /// So many pages in a row may bring nothing new, because instances that are stored meanwhile push others to the next page.
 /// A server that repeats itself for longer would do so for ever.
 const PAGES_WITHOUT_NEWS: usize = 8;
+/// So many instances that could not be retrieved are named in a message.
+const MOST_NAMED: usize = 5;
 
 /// Fetches everything, and says what came of it to the client, the log and the record of transfers.
 pub(super) async fn fetch_all(retrieval: Retrieval) {
@@ -90,12 +93,13 @@ enum Step {
     FewSeries,
     Series(Uid, usize),
     Instance(Key),
+    Odd(Odd),
     Unlisted,
 }
 
 /// What was asked for and came.
 enum Done {
-    Page { offset: usize, found: Vec<Found> },
+    Page { offset: usize, found: Vec<Row> },
     FewSeries(Vec<Uid>),
     Series(Uid),
     Rest,
@@ -107,7 +111,7 @@ impl Step {
         match self {
             Self::Page { .. } | Self::FewSeries => 0,
             Self::Series(_, instances) => plan::places_of_stream(*instances),
-            Self::Instance(_) | Self::Unlisted => 1,
+            Self::Instance(_) | Self::Odd(_) | Self::Unlisted => 1,
         }
     }
 
@@ -132,12 +136,50 @@ impl Step {
                 }
                 Ok(Done::Rest)
             }
+            Self::Odd(odd) => {
+                odd_instance(retrieval, odd).await;
+                Ok(Done::Rest)
+            }
             Self::Unlisted => {
                 stream::unlisted(retrieval).await?;
                 Ok(Done::Rest)
             }
         }
     }
+}
+
+/// Fetches and writes an instance whose UIDs are not valid. If it cannot be retrieved, the others still are.
+async fn odd_instance(retrieval: &Retrieval, odd: Odd) {
+    let outcome = match odd.path() {
+        None => Err("it cannot be requested".to_owned()),
+        Some(path) => {
+            let fetched = instance::fetch_at(retrieval, path, Part::new(retrieval)).await;
+            fetched.map_err(|refusal| refusal.in_words())
+        }
+    };
+    match outcome {
+        Ok(bytes) => {
+            retrieval.ledger().wrote_odd();
+            retrieval.transfer.done(bytes);
+        }
+        Err(why) => retrieval.ledger().lost_odd(odd, why),
+    }
+}
+
+/// The instances that could not be retrieved because their UIDs are not valid, while all others were.
+fn lost(ledger: &Ledger) -> Option<Refusal> {
+    let lost: Vec<String> =
+        ledger.lost().take(MOST_NAMED).map(|(odd, why)| format!("one {}: {why}", odd.name())).collect();
+    if lost.is_empty() {
+        return None;
+    }
+    let cause = format!(
+        "{} instances have UIDs that are not valid (PS3.5 section 9.1) and could not be retrieved: {}",
+        ledger.lost().count(),
+        lost.join("; ")
+    );
+    let remedy = "retrieve the others by series or one by one; correct or delete these in the store";
+    Some(Refusal::own(StatusCode::BAD_GATEWAY, &cause, remedy))
 }
 
 /// What is under way, with the places that each takes.
@@ -171,6 +213,9 @@ async fn fetch(retrieval: &Retrieval, counts: &mut Counts) -> Result<(), Refusal
         let cause = "the study or series has no instances";
         return Err(Refusal::own(StatusCode::NOT_FOUND, cause, "check its UID; a deletion may be under way"));
     }
+    if let Some(lost) = lost(&retrieval.ledger()) {
+        return Err(lost);
+    }
     if written != listed {
         let cause = format!("{written} of {listed} instances were fetched and no request failed");
         return Err(Refusal::own(StatusCode::INTERNAL_SERVER_ERROR, &cause, "report this"));
@@ -184,6 +229,8 @@ struct Queue<'a> {
     steps: VecDeque<Step>,
     /// What was listed and has no steps yet.
     listed: HashMap<Uid, Batch>,
+    /// The same of those without valid UIDs, which are fetched after the others.
+    odd: Vec<Odd>,
     /// The pages that have come: for the first instance of each how many there were.
     pages: BTreeMap<usize, usize>,
     /// Pages that have not come yet.
@@ -224,6 +271,7 @@ impl<'a> Queue<'a> {
             is_planned: false,
             steps: series.into_iter().chain(pages).collect(),
             listed: HashMap::new(),
+            odd: Vec::new(),
             pages: BTreeMap::new(),
             streams: HashMap::new(),
             without_news: 0,
@@ -262,11 +310,21 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn page(&mut self, offset: usize, found: Vec<Found>) -> Result<(), Box<Refusal>> {
+    fn page(&mut self, offset: usize, found: Vec<Row>) -> Result<(), Box<Refusal>> {
         self.pages.insert(offset, found.len());
         self.pages_asked -= 1;
         let (was_empty, mut is_news) = (found.is_empty(), false);
-        for Found { key, pixels } in found {
+        for row in found {
+            let Found { key, pixels } = match row {
+                Row::Instance(found) => found,
+                Row::Odd(odd) => {
+                    if self.retrieval.ledger().list_odd(odd.clone()) {
+                        is_news = true;
+                        self.odd.push(odd);
+                    }
+                    continue;
+                }
+            };
             if self.retrieval.ledger().list(key.clone()) {
                 is_news = true;
                 let batch = self.listed.entry(key.series.clone()).or_default();
@@ -288,6 +346,7 @@ impl<'a> Queue<'a> {
             let listed = std::mem::take(&mut self.listed);
             self.is_planned = true;
             self.plan(listed, all);
+            self.steps.extend(std::mem::take(&mut self.odd).into_iter().map(Step::Odd));
             match listing::next_page(&self.pages) {
                 Some(offset) => {
                     self.pages_asked = 1;

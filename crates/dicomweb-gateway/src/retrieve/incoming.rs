@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Why an answer did not bring what it should have.
-pub(super) enum Broke {
+pub(crate) enum Broke {
     /// It broke off: another one may do.
     Off(TransportError),
     /// It is something else: no other one would be better.
@@ -23,6 +23,19 @@ pub(super) enum Broke {
 impl Broke {
     pub(super) fn nonsense(cause: &str, remedy: &str) -> Self {
         Self::Nonsense(Box::new(Refusal::own(StatusCode::BAD_GATEWAY, cause, remedy)))
+    }
+
+    /// Why, for the log.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Off(error) => error.to_string(),
+            Self::Nonsense(refusal) => refusal.in_words(),
+        }
+    }
+
+    fn not_one(what: &str) -> Self {
+        let cause = format!("the response to the request for one instance has {what}");
+        Self::nonsense(&cause, "check which server responds at the account's address")
     }
 }
 
@@ -62,6 +75,55 @@ pub(super) struct Single {
 pub(super) struct Parts {
     cutter: Cutter,
     body: AnswerBody,
+}
+
+/// A response to the request for one instance, which is the body itself or its only part.
+pub(crate) struct One {
+    pub(crate) content_type: HeaderValue,
+    /// Bytes, where the response states them.
+    pub(crate) length: Option<u64>,
+    incoming: Incoming,
+    has_ended: bool,
+}
+
+impl One {
+    /// Reads the head of the instance.
+    ///
+    /// # Errors
+    /// The response is something else, or breaks off.
+    pub(crate) async fn begin(answer: Answer) -> Result<Self, Broke> {
+        let (content_type, length, incoming) = match incoming(answer)? {
+            Incoming::Single(single) => {
+                (single.content_type.clone(), single.length, Incoming::Single(single))
+            }
+            Incoming::Parts(mut parts) => {
+                let Event::Part(headers) = parts.next().await? else { return Err(Broke::not_one("no part")) };
+                let (content_type, length) = part(&headers)?;
+                (content_type, length, Incoming::Parts(parts))
+            }
+        };
+        Ok(Self { content_type, length, incoming, has_ended: false })
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// The response breaks off, or holds more than one instance.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Broke> {
+        let parts = match &mut self.incoming {
+            Incoming::Single(single) => return single.next().await,
+            Incoming::Parts(parts) => parts,
+        };
+        while !self.has_ended {
+            match parts.next().await? {
+                Event::Data(bytes) => return Ok(Some(bytes)),
+                Event::EndOfPart => {}
+                Event::Part(_) => return Err(Broke::not_one("several parts")),
+                Event::End => self.has_ended = true,
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Sees what an answer brings.

@@ -4,13 +4,13 @@ use google_credentials::{TransportError, TransportErrorKind};
 
 use super::{
     Retrieval,
-    incoming::{Broke, Incoming, incoming, part as of_part},
+    incoming::{Broke, One},
     ledger::Key,
     part::Part,
 };
 use crate::{
     exchange::{Answer, Attempts},
-    multipart::Event,
+    instance_format::Format,
     refusal::Refusal,
 };
 
@@ -18,17 +18,40 @@ use crate::{
 ///
 /// # Errors
 /// It cannot be had.
-pub(super) async fn fetch(retrieval: &Retrieval, key: &Key, mut part: Part<'_>) -> Result<u64, Refusal> {
-    let path = format!("{}/series/{}/instances/{}", retrieval.study_path(), key.series, key.instance);
-    let ask = retrieval.ask(path, retrieval.syntaxes.accept_single());
+pub(super) async fn fetch(retrieval: &Retrieval, key: &Key, part: Part<'_>) -> Result<u64, Refusal> {
+    fetch_at(retrieval, format!("series/{}/instances/{}", key.series, key.instance), part).await
+}
+
+/// The same by its path below the study.
+pub(super) async fn fetch_at(
+    retrieval: &Retrieval,
+    path: String,
+    mut part: Part<'_>,
+) -> Result<u64, Refusal> {
+    let path = format!("{}/{path}", retrieval.study_path());
+    let mut format = retrieval.shared.instance_formats.of(&retrieval.store);
+    loop {
+        match fetch_as(retrieval, path.clone(), format, &mut part).await {
+            Ok(()) => return part.end().await.map_err(Refusal::from),
+            Err(refusal) => format = format.after(&refusal).ok_or(refusal)?,
+        }
+    }
+}
+
+async fn fetch_as(
+    retrieval: &Retrieval,
+    path: String,
+    format: Format,
+    part: &mut Part<'_>,
+) -> Result<(), Refusal> {
+    let ask = retrieval.ask(path, format.accept(&retrieval.syntaxes));
     let mut attempts = Attempts::new(&retrieval.shared, &retrieval.store, &ask, Some(&retrieval.transfer));
     loop {
         let before = part.furthest();
         let answer = attempts.next().await?;
-        match read(retrieval, answer, &mut part).await {
-            Ok(()) => {
-                return part.end().await.map_err(Refusal::from);
-            }
+        retrieval.shared.instance_formats.worked(&retrieval.store, format);
+        match read(retrieval, answer, part).await {
+            Ok(()) => return Ok(()),
             Err(Broke::Off(error)) => {
                 if part.furthest() > before {
                     attempts.progressed();
@@ -42,33 +65,11 @@ pub(super) async fn fetch(retrieval: &Retrieval, key: &Key, mut part: Part<'_>) 
 
 /// Reads an answer to its end.
 async fn read(retrieval: &Retrieval, answer: Answer, part: &mut Part<'_>) -> Result<(), Broke> {
-    match incoming(answer)? {
-        Incoming::Single(mut single) => {
-            retrieval.sizes.add(single.length);
-            part.begin(single.content_type.clone(), single.length)?;
-            while let Some(bytes) = single.next().await? {
-                part.take(bytes).await?;
-            }
-        }
-        Incoming::Parts(mut parts) => {
-            let mut count = 0;
-            loop {
-                match parts.next().await? {
-                    Event::Part(headers) => {
-                        count += 1;
-                        let (content_type, length) = of_part(&headers)?;
-                        part.begin(content_type, length)?;
-                    }
-                    Event::Data(bytes) => part.take(bytes).await?,
-                    Event::EndOfPart => {}
-                    Event::End => break,
-                }
-            }
-            if count != 1 {
-                let cause = format!("one instance was asked for, and {count} came");
-                return Err(Broke::nonsense(&cause, "report this"));
-            }
-        }
+    let mut one = One::begin(answer).await?;
+    retrieval.sizes.add(one.length);
+    part.begin(one.content_type.clone(), one.length)?;
+    while let Some(bytes) = one.next().await? {
+        part.take(bytes).await?;
     }
     if part.is_empty() {
         let cause = "the answer is empty".to_owned();

@@ -1,7 +1,8 @@
 //! Which instances there are, and what has become of each: none is written twice, none forgotten.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::odd::Odd;
 use crate::dicom_identity::Uid;
 
 /// An instance within its study.
@@ -28,6 +29,8 @@ pub(super) struct Ledger {
     found: HashSet<Key>,
     /// How many of each series are waiting.
     waiting: HashMap<Uid, usize>,
+    /// Those without valid UIDs: each with why it could not be retrieved.
+    odd: BTreeMap<Odd, Option<String>>,
     written: usize,
     is_whole: bool,
 }
@@ -39,6 +42,29 @@ impl Ledger {
             self.set(&key, State::Waiting);
         }
         self.found.insert(key)
+    }
+
+    /// A search has found one without valid UIDs. Whether that is new.
+    pub(super) fn list_odd(&mut self, odd: Odd) -> bool {
+        if self.odd.contains_key(&odd) {
+            return false;
+        }
+        self.odd.insert(odd, None).is_none()
+    }
+
+    /// It was written.
+    pub(super) fn wrote_odd(&mut self) {
+        self.written += 1;
+    }
+
+    /// It cannot be retrieved.
+    pub(super) fn lost_odd(&mut self, odd: Odd, why: String) {
+        self.odd.insert(odd, Some(why));
+    }
+
+    /// Those without valid UIDs that could not be retrieved, with the reason.
+    pub(super) fn lost(&self) -> impl Iterator<Item = (&Odd, &str)> {
+        self.odd.iter().filter_map(|(odd, why)| Some((odd, why.as_deref()?)))
     }
 
     /// The search has found everything.
@@ -93,7 +119,7 @@ impl Ledger {
 
     /// How many there are.
     pub(super) fn listed(&self) -> usize {
-        self.states.len()
+        self.states.len() + self.odd.len()
     }
 
     /// How many there are, and how many of them are written.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::HeaderValue;
 use serde_json::Value;
 
-use super::{Retrieval, ledger::Key};
+use super::{Retrieval, ledger::Key, odd::Odd};
 use crate::{
     dicom_identity::Uid,
     exchange::Attempts,
@@ -16,6 +16,16 @@ use crate::{
 /// So many pages are asked for at once at the beginning: the list of a large study is there sooner, and whatever the study, so
 /// are the connections over which its instances are asked for next; each takes three round trips to come about.
 const AT_FIRST: usize = 4;
+
+/// What a search has found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Row {
+    /// An instance.
+    Instance(Found),
+    /// One without valid UIDs.
+    Odd(Odd),
+}
+
 /// An instance that a search has found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
@@ -27,11 +37,11 @@ pub(super) struct Found {
 /// The instances from number `offset` on.
 ///
 /// # Errors
-/// As [`search::results`]; a result without UIDs.
-pub(super) async fn page(retrieval: &Retrieval, offset: usize) -> Result<Vec<Found>, Refusal> {
+/// As [`search::results`].
+pub(super) async fn page(retrieval: &Retrieval, offset: usize) -> Result<Vec<Row>, Refusal> {
     let results =
         search(retrieval, format!("{}/instances?limit={PAGE}&offset={offset}", retrieval.path())).await?;
-    read(&results, retrieval.series()).ok_or_else(search::no_list)
+    Ok(read(&results, retrieval.series()))
 }
 
 async fn search(retrieval: &Retrieval, path: String) -> Result<Vec<Value>, Refusal> {
@@ -68,8 +78,10 @@ pub(super) fn next_page(pages: &BTreeMap<usize, usize>) -> Option<usize> {
 }
 
 /// Reads results. `series`: the one that was searched.
-fn read(results: &[Value], series: Option<&Uid>) -> Option<Vec<Found>> {
-    results.iter().map(|result| found(result, series)).collect()
+fn read(results: &[Value], series: Option<&Uid>) -> Vec<Row> {
+    let row =
+        |result| found(result, series).map_or_else(|| Row::Odd(Odd::read(result, series)), Row::Instance);
+    results.iter().map(row).collect()
 }
 
 fn found(result: &Value, series: Option<&Uid>) -> Option<Found> {
@@ -102,10 +114,10 @@ mod tests {
                 key: Key { series: uid(series), instance: uid(instance) },
                 pixels: *pixels,
             };
-            all.iter().map(found).collect::<Vec<_>>()
+            all.iter().map(|one| Row::Instance(found(one))).collect::<Vec<_>>()
         });
         let results = search::read(body.as_bytes());
-        assert_eq!(results.and_then(|results| read(&results, series.map(uid).as_ref())), expected, "{body}");
+        assert_eq!(results.map(|results| read(&results, series.map(uid).as_ref())), expected, "{body}");
     }
 
     #[test]
@@ -139,15 +151,31 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_fetched_is_no_listing() {
-        for body in [
-            "<html>",
-            "{}",
-            r#"[{"00080018":{"vr":"UI","Value":["1.3"]}}]"#,
-            r#"[{"0020000E":{"vr":"UI","Value":["1.2"]}}]"#,
-            r#"[{"0020000E":{"vr":"UI","Value":["1.2"]},"00080018":{"vr":"UI","Value":["../x"]}}]"#,
-        ] {
+    fn something_else_is_not_a_listing() {
+        for body in ["<html>", "{}", "7", "[{]"] {
             check(body, None, None);
+        }
+    }
+
+    #[test]
+    fn an_odd_row_leaves_the_others() {
+        for odd in [
+            "7",
+            "{}",
+            r#"{"00080018":{"vr":"UI","Value":["1.3"]}}"#,
+            r#"{"0020000E":{"vr":"UI","Value":["1.2"]}}"#,
+            r#"{"0020000E":{"vr":"UI","Value":["1.2"]},"00080018":{"vr":"UI","Value":[]}}"#,
+            r#"{"0020000E":{"vr":"UI","Value":["1.2"]},"00080018":{"vr":"UI","Value":[1.3]}}"#,
+            r#"{"0020000E":{"vr":"UI","Value":["1.2"]},"00080018":{"vr":"UI","Value":["../x"]}}"#,
+            r#"{"0020000E":{"vr":"UI","Value":["1.2."]},"00080018":{"vr":"UI","Value":["1.3"]}}"#,
+        ] {
+            let good =
+                r#"{"0020000E":{"vr":"UI","Value":["1.2 "]},"00080018":{"vr":"UI","Value":["01.003"]}}"#;
+            let results = search::read(format!("[{good},{odd}]").as_bytes()).unwrap();
+            let rows = read(&results, None);
+            let key = Key { series: uid("1.2"), instance: uid("01.003") };
+            assert_eq!(rows[0], Row::Instance(Found { key, pixels: None }));
+            assert!(matches!(rows[1], Row::Odd(_)), "{odd}");
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn unlisted(retrieval: &Retrieval) -> Result<(), Refusal> {
     let ask = retrieval.ask(retrieval.path(), retrieval.syntaxes.accept_multipart());
     let mut attempts = Attempts::new(&retrieval.shared, &retrieval.store, &ask, Some(&retrieval.transfer));
     loop {
-        let answer = attempts.next().await?;
+        let answer = attempts.next().await.map_err(|refusal| missing(retrieval, refusal))?;
         let written = retrieval.ledger().written();
         match read(retrieval, answer, retrieval.series()).await {
             Ok(0) => return Ok(()),
@@ -74,6 +74,17 @@ pub(super) async fn unlisted(retrieval: &Retrieval) -> Result<(), Refusal> {
             Err(Broke::Nonsense(refusal)) => return Err(*refusal),
         }
     }
+}
+
+/// The store has answered a search, so that it exists: whatever its words, it is the study or series that does not.
+fn missing(retrieval: &Retrieval, refusal: Refusal) -> Refusal {
+    if refusal.status() != StatusCode::NOT_FOUND {
+        return refusal;
+    }
+    let what = if retrieval.series().is_some() { "series" } else { "study" };
+    refusal.with_remedy(&format!(
+        "the store has no such {what}: check the UID, whether it was deleted, and whether it is in another store"
+    ))
 }
 
 /// Reads an answer to its end, and writes what nobody else has. How many parts could not be recognised.

@@ -29,9 +29,11 @@ use super::{
 use crate::{
     content::{Content, Piece},
     dicom_identity::Reader,
-    exchange::{Ask, Attempts},
+    exchange::{Answer, Ask, Attempts},
+    instance_format::Format,
     multipart::{self, Writer},
     refusal::Refusal,
+    retrieve::incoming::{Broke, One},
     retry::{self, Failed},
     store::{OnConflict, Store},
     words,
@@ -263,6 +265,37 @@ impl Old {
     fn is_the_only_one(&self, it_is: bool) {
         self.is_the_only_one.store(it_is, Ordering::Relaxed);
     }
+
+    /// Writes the instance that a response holds. The inner error: it has come, and cannot be kept.
+    async fn copy(&mut self, way: Way<'_>, answer: Answer, name: &Name) -> Result<Result<(), Outcome>, Broke> {
+        let (mut digest, mut reader) = (Context::new(&SHA256), Reader::new());
+        let mut one = One::begin(answer).await?;
+        while let Some(bytes) = one.next().await? {
+            digest.update(&bytes);
+            reader.feed(&bytes);
+            let (file, offset) = (Arc::clone(&self.file), self.length);
+            self.length += bytes.len() as u64;
+            let settings = &way.shared.settings;
+            let (folder, reserve) = (settings.spool_folder.clone(), settings.disk_reserve);
+            let write = move || {
+                reserve.allows(&folder, bytes.len() as u64)?;
+                file.write_all_at(&bytes, offset)
+            };
+            let written = tokio::task::spawn_blocking(write).await;
+            if let Err(error) = written.map_err(io::Error::other).and_then(|done| done) {
+                return Ok(Err(no_disk(error)));
+            }
+        }
+        if reader.identity().sop_instance_uid.as_ref() != Some(&name.instance) {
+            return Ok(Err(Outcome::failed(
+                "the stored instance was asked for, and something else came, so it is not replaced",
+            )));
+        }
+        let file = Arc::clone(&self.file);
+        let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
+        self.digest.copy_from_slice(digest.finish().as_ref());
+        Ok(synced.map_err(io::Error::other).and_then(|done| done).map_err(no_disk))
+    }
 }
 
 impl Drop for Old {
@@ -282,62 +315,44 @@ impl Drop for Old {
 
 /// Fetches the instance that the store has; `None` where it has none.
 async fn fetch(way: Way<'_>, name: &Name) -> Result<Option<Old>, Outcome> {
+    let mut format = way.shared.instance_formats.of(way.store);
+    let refusal = loop {
+        match fetch_as(way, name, format).await {
+            Ok(old) => return old.map(Some),
+            Err(refusal) if refusal.status() == StatusCode::NOT_FOUND => return Ok(None),
+            Err(refusal) => match format.after(&refusal) {
+                Some(other) => format = other,
+                None => break refusal,
+            },
+        }
+    };
+    Err(Outcome::failed(format!(
+        "the stored instance cannot be fetched, and is not replaced: {}",
+        refusal.in_words()
+    )))
+}
+
+/// Fetches it in one format. The inner error: it has come, and cannot be kept.
+async fn fetch_as(way: Way<'_>, name: &Name, format: Format) -> Result<Result<Old, Outcome>, Refusal> {
     let ask = Ask {
         method: Method::GET,
         path: name.path(),
-        headers: way.headers_accepting("application/dicom; transfer-syntax=*"),
+        headers: way.headers_accepting(format.accept_as_stored()),
         content: Content::Empty,
         patience: way.shared.settings.patience,
     };
     let mut attempts = Attempts::new(way.shared, way.store, &ask, None);
-    let refused = |refusal: Refusal| {
-        Outcome::failed(format!(
-            "the stored instance cannot be fetched, and is not replaced: {}",
-            refusal.in_words()
-        ))
-    };
     loop {
-        let mut body = match attempts.next().await {
-            Ok(answer) => answer.body,
-            Err(refusal) if refusal.status() == StatusCode::NOT_FOUND => return Ok(None),
-            Err(refusal) => return Err(refused(refusal)),
+        let answer = attempts.next().await?;
+        way.shared.instance_formats.worked(way.store, format);
+        let mut old = match create(way) {
+            Ok(old) => old,
+            Err(error) => return Ok(Err(no_disk(error))),
         };
-        let mut old = create(way).map_err(no_disk)?;
-        let (mut digest, mut reader) = (Context::new(&SHA256), Reader::new());
-        let read = loop {
-            match body.chunk().await {
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-                Ok(Some(bytes)) => {
-                    digest.update(&bytes);
-                    reader.feed(&bytes);
-                    let (file, offset) = (Arc::clone(&old.file), old.length);
-                    old.length += bytes.len() as u64;
-                    let settings = &way.shared.settings;
-                    let (folder, reserve) = (settings.spool_folder.clone(), settings.disk_reserve);
-                    let write = move || {
-                        reserve.allows(&folder, bytes.len() as u64)?;
-                        file.write_all_at(&bytes, offset)
-                    };
-                    let written = tokio::task::spawn_blocking(write).await;
-                    written.map_err(io::Error::other).and_then(|done| done).map_err(no_disk)?;
-                }
-            }
-        };
-        match read {
-            Ok(()) => {
-                if reader.identity().sop_instance_uid.as_ref() != Some(&name.instance) {
-                    return Err(Outcome::failed(
-                        "the stored instance was asked for, and something else came, so it is not replaced",
-                    ));
-                }
-                let file = Arc::clone(&old.file);
-                let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
-                synced.map_err(io::Error::other).and_then(|done| done).map_err(no_disk)?;
-                old.digest.copy_from_slice(digest.finish().as_ref());
-                return Ok(Some(old));
-            }
-            Err(error) => attempts.broke(&error).await.map_err(refused)?,
+        match old.copy(way, answer, name).await {
+            Ok(kept) => return Ok(kept.map(|()| old)),
+            Err(Broke::Off(error)) => attempts.broke(&error).await?,
+            Err(Broke::Nonsense(refusal)) => return Err(*refusal),
         }
     }
 }

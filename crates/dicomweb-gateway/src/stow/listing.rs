@@ -34,7 +34,8 @@ pub(super) async fn present(
         }
         // A server may give less than a page before the end: only an empty one is the end.
         offset += page.len();
-        present.extend(page.into_iter().filter(&is_wanted));
+        // An instance with an odd UID is none of ours: that has a valid one.
+        present.extend(page.into_iter().flatten().filter(&is_wanted));
     }
     Ok(present)
 }
@@ -46,10 +47,11 @@ pub(super) async fn present(
 pub(super) async fn has(way: Way<'_>, name: &Name) -> Result<bool, Refusal> {
     let Name { instance, study, series, .. } = name;
     let path = format!("studies/{study}/series/{series}/instances?SOPInstanceUID={instance}&limit=1");
-    Ok(search(way, path).await?.contains(instance))
+    Ok(search(way, path).await?.iter().flatten().any(|found| found == instance))
 }
 
-async fn search(way: Way<'_>, path: String) -> Result<Vec<Uid>, Refusal> {
+/// The SOP Instance UID of each result; `None` where it is not valid.
+async fn search(way: Way<'_>, path: String) -> Result<Vec<Option<Uid>>, Refusal> {
     let ask = Ask {
         method: Method::GET,
         path,
@@ -58,6 +60,5 @@ async fn search(way: Way<'_>, path: String) -> Result<Vec<Uid>, Refusal> {
         patience: way.shared.settings.patience_of_requests,
     };
     let results = search::results(&mut Attempts::new(way.shared, way.store, &ask, None)).await?;
-    let uids: Option<_> = results.iter().map(|result| search::uid(result, "00080018")).collect();
-    uids.ok_or_else(search::no_list)
+    Ok(results.iter().map(|result| search::uid(result, "00080018")).collect())
 }

@@ -25,8 +25,12 @@ pub const STORE_REFUSALS: &[Row] = &[
         remedy: "grant {principal} the role roles/serviceusage.serviceUsageConsumer in the quota project, or name another QuotaProject" },
     Row { status: (403, 403), error: "", words: "", kind: NeedsPerson,
         remedy: "compare Project, Location, Dataset and DicomStore with the store's full name in the console, and grant {principal} the role roles/healthcare.dicomEditor (`gcloud healthcare dicom-stores add-iam-policy-binding`), or roles/healthcare.dicomViewer to search and retrieve alone; it takes some minutes to come into force" },
+    Row { status: (404, 404), error: "NOT_FOUND", words: "requested URL", kind: NeedsPerson,
+        remedy: "there is no DICOMweb at this address: compare BaseUrl with Google's documentation, and Project, Location, Dataset and DicomStore with the console" },
+    Row { status: (404, 404), error: "NOT_FOUND", words: "", kind: NeedsPerson,
+        remedy: "the store has no such study, series or instance: check the UIDs, whether it was deleted, and whether it is in another store" },
     Row { status: (404, 404), error: "", words: "", kind: NeedsPerson,
-        remedy: "there is no such store, study, series or instance: compare Project, Location, Dataset, DicomStore and BaseUrl with the console" },
+        remedy: "there is no such store: compare Project, Location, Dataset, DicomStore and BaseUrl with the console" },
     Row { status: (409, 409), error: "", words: "", kind: NeedsPerson,
         remedy: "a different instance is stored under the same UIDs; it stays as it is" },
     Row { status: (429, 429), error: "", words: "", kind: Transient,
@@ -41,12 +45,42 @@ pub const STORE_REFUSALS: &[Row] = &[
 
 /// What the DICOM store at `url` meant by refusing a request that was sent at `sent_at` with the token of `principal`.
 pub fn of_store(url: &str, response: &Response, sent_at: SystemTime, principal: Option<&str>) -> Failure {
-    of_table(STORE_REFUSALS.iter(), url, response, sent_at, Parties { principal, target: None })
+    // What lies in a store is not found below `studies/` alone; a search of all studies is missing only with its store.
+    let (path, _) = url.split_once('?').unwrap_or((url, ""));
+    let is_in_store = path.split_once("/studies/").is_some_and(|(_, below)| !below.is_empty());
+    let rows =
+        STORE_REFUSALS.iter().filter(|row| is_in_store || row.error != "NOT_FOUND" || !row.words.is_empty());
+    of_table(rows, url, response, sent_at, Parties { principal, target: None })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_study_is_told_from_a_missing_store() {
+        let google = r#"{"error":{"code":404,"message":"DICOM study or series does not exist.","status":"NOT_FOUND"}}"#;
+        let array = format!("[{google}]");
+        let no_url = r#"{"error":{"code":404,"message":"The requested URL was not found on this server.","status":"NOT_FOUND"}}"#;
+        let root = "https://h/v1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb";
+        for (path, body, said) in [
+            ("/studies/1.2", google, "has no such study, series or instance"),
+            ("/studies/1.2", &array, "has no such study, series or instance"),
+            ("/studies/1.2/series/1.3/instances/1.4?x=y", google, "has no such study"),
+            ("/studies/1.2/metadata", google, "has no such study"),
+            ("/studies", google, "there is no such store: compare Project"),
+            ("/studies/?limit=1", google, "there is no such store: compare Project"),
+            ("/studies?StudyInstanceUID=/studies/1", google, "there is no such store: compare Project"),
+            ("/instances", google, "there is no such store: compare Project"),
+            ("/studies/1.2", no_url, "no DICOMweb at this address"),
+            ("/studies", no_url, "no DICOMweb at this address"),
+            ("/studies/1.2", "<html>", "there is no such store: compare Project"),
+        ] {
+            let response = Response { status: 404, body: body.as_bytes().to_vec(), ..Response::default() };
+            let failure = of_store(&format!("{root}{path}"), &response, SystemTime::UNIX_EPOCH, None);
+            assert!(failure.remedy.contains(said), "{path} {body}: {failure}");
+        }
+    }
 
     #[test]
     fn each_refusal_has_its_remedy() {
