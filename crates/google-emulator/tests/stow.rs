@@ -6,6 +6,7 @@ mod support;
 use google_emulator::{Emulator, Keep, Route};
 use serde_json::{Value, json};
 use std::{io::Write, net::TcpStream, path::Path};
+use support::raw::{nested, raw_file};
 use support::{ANY_SYNTAX, EXPLICIT_LITTLE, Google, IMPLICIT_LITTLE, error, made, multipart, parts, until};
 
 #[test]
@@ -222,72 +223,13 @@ fn incoming_is_empty(google: &Google) -> bool {
     std::fs::read_dir(incoming).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// An element in Explicit VR Little Endian; a length below zero is undefined.
-fn element(tag: (u16, u16), vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
-    let mut bytes = [tag.0.to_le_bytes(), tag.1.to_le_bytes()].concat();
-    bytes.extend_from_slice(vr);
-    let length = value.len().next_multiple_of(2);
-    if matches!(vr, b"OB" | b"SQ" | b"UN") {
-        bytes.extend_from_slice(&[0, 0]);
-        bytes.extend_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
-    } else {
-        bytes.extend_from_slice(&u16::try_from(length).unwrap().to_le_bytes());
-    }
-    bytes.extend_from_slice(value);
-    bytes.resize(bytes.len() + length - value.len(), 0);
-    bytes
-}
-
-/// A file with the given UIDs' VR and something behind them.
-fn raw_file(instance: &str, vr: &[u8; 2], rest: &[u8]) -> Vec<u8> {
-    let class = b"1.2.840.10008.5.1.4.1.1.7";
-    let mut meta = element((2, 1), b"OB", &[0, 1]);
-    meta.extend(element((2, 2), b"UI", class));
-    meta.extend(element((2, 3), b"UI", instance.as_bytes()));
-    meta.extend(element((2, 0x10), b"UI", EXPLICIT_LITTLE.as_bytes()));
-    meta.extend(element((2, 0x12), b"UI", b"1.2.3"));
-    let mut file = vec![0; 128];
-    file.extend_from_slice(b"DICM");
-    file.extend(element((2, 0), b"UL", &u32::try_from(meta.len()).unwrap().to_le_bytes()));
-    file.extend(meta);
-    file.extend(element((8, 0x16), vr, class));
-    file.extend(element((8, 0x18), vr, instance.as_bytes()));
-    file.extend(element((0x20, 0x0D), vr, b"1.2.25"));
-    file.extend(element((0x20, 0x0E), vr, b"1.2.25.1"));
-    file.extend_from_slice(rest);
-    file
-}
-
-/// Sequences within each other, with or without lengths.
-fn nested(levels: usize, have_lengths: bool) -> Vec<u8> {
-    let mut inner = Vec::new();
-    for _ in 0..levels {
-        let mut item = vec![0xFE, 0xFF, 0x00, 0xE0];
-        let mut outer = [&0x40_u16.to_le_bytes()[..], &0xA730_u16.to_le_bytes(), b"SQ\0\0"].concat();
-        if have_lengths {
-            item.extend_from_slice(&u32::try_from(inner.len()).unwrap().to_le_bytes());
-            item.extend(inner);
-            outer.extend_from_slice(&u32::try_from(item.len()).unwrap().to_le_bytes());
-            outer.extend(item);
-        } else {
-            item.extend_from_slice(&[0xFF; 4]);
-            item.extend(inner);
-            item.extend_from_slice(&[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0]);
-            outer.extend_from_slice(&[0xFF; 4]);
-            outer.extend(item);
-            outer.extend_from_slice(&[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
-        }
-        inner = outer;
-    }
-    inner
-}
-
 #[test]
 fn nesting_without_end_is_refused_and_ends_nothing() {
     for keep in [Keep::Disk, Keep::Memory, Keep::Digests] {
         let google = Google::of(Emulator::builder().keep(keep));
         for have_lengths in [false, true] {
-            let deep = raw_file("1.2.25.1.1", b"UI", &nested(2_000, have_lengths));
+            let uid = if have_lengths { "1.2.25.1.1" } else { "1.2.25.1.5" };
+            let deep = raw_file(uid, *b"UI", &nested(2_000, have_lengths));
             let response = google.store("studies", &[deep]);
             // The archive that forgets instances reads no more than their UIDs, which stand before.
             if keep == Keep::Digests {
@@ -302,7 +244,7 @@ fn nesting_without_end_is_refused_and_ends_nothing() {
         if keep == Keep::Digests {
             continue;
         }
-        let real = raw_file("1.2.25.1.2", b"UI", &nested(32, true));
+        let real = raw_file("1.2.25.1.2", *b"UI", &nested(32, true));
         assert_eq!(google.store("studies", &[real]).status(), 200);
         let path = "studies/1.2.25/series/1.2.25.1/instances/1.2.25.1.2/metadata";
         let metadata: Value = google.dicom_web("GET", path).send().unwrap().json().unwrap();
@@ -315,7 +257,7 @@ fn announced_gigabytes_are_refused() {
     let google = Google::start();
     let mut announced = [&0x41_u16.to_le_bytes()[..], &0x10_u16.to_le_bytes(), b"OB\0\0"].concat();
     announced.extend_from_slice(&0xFFFF_FFF0_u32.to_le_bytes());
-    let response = google.store("studies", &[raw_file("1.2.25.1.3", b"UI", &announced)]);
+    let response = google.store("studies", &[raw_file("1.2.25.1.3", *b"UI", &announced)]);
     assert_eq!(response.status(), 409);
     let body: Value = response.json().unwrap();
     let detail = body["00081198"]["Value"][0]["00091097"]["Value"][0].as_str().unwrap();
@@ -325,7 +267,7 @@ fn announced_gigabytes_are_refused() {
 #[test]
 fn uids_of_unknown_vr_are_read() {
     let google = Google::start();
-    assert_eq!(google.store("studies", &[raw_file("1.2.25.1.4", b"UN", &[])]).status(), 200);
+    assert_eq!(google.store("studies", &[raw_file("1.2.25.1.4", *b"UN", &[])]).status(), 200);
     let found: Value = google
         .dicom_web("GET", "studies/1.2.25/instances?SOPInstanceUID=1.2.25.1.4")
         .send()

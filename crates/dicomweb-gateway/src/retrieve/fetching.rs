@@ -154,7 +154,7 @@ async fn odd_instance(retrieval: &Retrieval, odd: Odd) {
         None => Err("it cannot be requested".to_owned()),
         Some(path) => {
             let fetched = instance::fetch_at(retrieval, path, Part::new(retrieval)).await;
-            fetched.map_err(|refusal| refusal.in_words())
+            fetched.map_err(|refusal| refusal.failure().cause.clone())
         }
     };
     match outcome {

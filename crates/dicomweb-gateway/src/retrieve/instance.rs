@@ -1,6 +1,7 @@
 //! One instance by itself.
 
 use google_credentials::{TransportError, TransportErrorKind};
+use http::StatusCode;
 
 use super::{
     Retrieval,
@@ -13,6 +14,9 @@ use crate::{
     instance_format::Format,
     refusal::Refusal,
 };
+
+/// What to do about an instance that a search gives and the store does not.
+const GONE: &str = "the store lists this instance and does not return it: retrieve the study again, a deletion may be under way";
 
 /// Fetches an instance and writes it, continuing what `part` has. Its number of bytes.
 ///
@@ -33,6 +37,10 @@ pub(super) async fn fetch_at(
     loop {
         match fetch_as(retrieval, path.clone(), format, &mut part).await {
             Ok(()) => return part.end().await.map_err(Refusal::from),
+            // It was listed, so that store and study exist.
+            Err(refusal) if refusal.status() == StatusCode::NOT_FOUND => {
+                return Err(refusal.with_remedy(GONE));
+            }
             Err(refusal) => format = format.after(&refusal).ok_or(refusal)?,
         }
     }

@@ -47,10 +47,9 @@ impl Odd {
 /// A segment of a path that no server takes for more or less than that. Only letters, digits and the few characters that
 /// occur in what is meant as a UID: a slash would be one for servers that decode before they route.
 fn segment(text: &str) -> Option<String> {
-    let is_safe = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_ ".contains(byte);
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b".-_ ".contains(&byte);
     let is_of_dots = text.bytes().all(|byte| byte == b'.');
-    (!is_of_dots && text.len() <= LONGEST && text.as_bytes().iter().all(|byte| is_safe(byte)))
-        .then(|| text.replace(' ', "%20"))
+    (!is_of_dots && text.len() <= LONGEST && text.bytes().all(is_safe)).then(|| text.replace(' ', "%20"))
 }
 
 #[cfg(test)]

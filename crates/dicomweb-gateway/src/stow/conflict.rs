@@ -267,7 +267,12 @@ impl Old {
     }
 
     /// Writes the instance that a response holds. The inner error: it has come, and cannot be kept.
-    async fn copy(&mut self, way: Way<'_>, answer: Answer, name: &Name) -> Result<Result<(), Outcome>, Broke> {
+    async fn copy(
+        &mut self,
+        way: Way<'_>,
+        answer: Answer,
+        name: &Name,
+    ) -> Result<Result<(), Outcome>, Broke> {
         let (mut digest, mut reader) = (Context::new(&SHA256), Reader::new());
         let mut one = One::begin(answer).await?;
         while let Some(bytes) = one.next().await? {

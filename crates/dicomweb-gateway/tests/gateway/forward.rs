@@ -7,6 +7,7 @@ use google_emulator::{EmptySearch, Emulator, Fault, Route, SeenRequest};
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::far_store::FarStore;
 use crate::stage::{PAYER, SECRET, Stage, block_on};
 
 fn searches(stage: &Stage) -> Vec<SeenRequest> {
@@ -161,7 +162,7 @@ fn a_revoked_token_costs_one_more_request() {
 
 #[test]
 fn a_new_token_that_is_refused_is_sent_again_within_the_time_and_then_google_answers() {
-    let emulator = Emulator::builder().start().unwrap();
+    let emulator = FarStore::start(Emulator::builder());
     let stage = Stage::with(emulator, OnConflict::Fail, |settings| {
         // The keeper asks for another token five seconds after the first.
         settings.patience_of_requests = Duration::from_secs(9);
@@ -213,7 +214,7 @@ fn an_outage_of_the_token_server_is_waited_for() {
 
 #[test]
 fn without_a_token_the_cause_and_the_remedy_are_answered() {
-    let emulator = Emulator::builder().start().unwrap();
+    let emulator = FarStore::start(Emulator::builder());
     let refusal = r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#;
     emulator.faults().add(Fault::answer(Route::Token, 400, refusal).until_cleared());
     let stage = Stage::with(emulator, OnConflict::Fail, |_| {});
@@ -227,7 +228,7 @@ fn without_a_token_the_cause_and_the_remedy_are_answered() {
 
 #[test]
 fn nobody_waits_for_ever() {
-    let emulator = Emulator::builder().start().unwrap();
+    let emulator = FarStore::start(Emulator::builder());
     let stage = Stage::with(emulator, OnConflict::Fail, |settings| {
         settings.inactivity = Duration::from_millis(500);
         settings.patience_of_requests = Duration::from_secs(1);
@@ -242,7 +243,7 @@ fn nobody_waits_for_ever() {
 #[test]
 fn an_answer_that_breaks_off_is_an_error_and_not_an_end() {
     // `[]`, of which one byte comes.
-    let emulator = Emulator::builder().empty_search(EmptySearch::EmptyArray).start().unwrap();
+    let emulator = FarStore::start(Emulator::builder().empty_search(EmptySearch::EmptyArray));
     let stage = Stage::with(emulator, OnConflict::Fail, |_| {});
     stage.emulator.faults().add(Fault::cut_body(Route::Qido, 1).until_cleared());
     let outcome = block_on(async {

@@ -4,6 +4,7 @@ use google_emulator::Emulator;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::far_store::FarStore;
 use crate::{
     door::{of_store, raw},
     stage::{SECRET, Stage, block_on},
@@ -191,7 +192,7 @@ fn permissions_of_the_store_are_not_the_gateways() {
     use google_emulator::{Fault, Route};
     for status in [200, 400] {
         let stage =
-            Stage::with(Emulator::builder().start().unwrap(), dicomweb_gateway::OnConflict::Fail, |_| {});
+            Stage::with(FarStore::start(Emulator::builder()), dicomweb_gateway::OnConflict::Fail, |_| {});
         let answer = Fault::answer(Route::Qido, status, "[]")
             .header("access-control-allow-origin", "*")
             .header("set-cookie", "a=b")

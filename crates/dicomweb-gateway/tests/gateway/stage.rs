@@ -12,11 +12,14 @@ use google_credentials::{
     World, keep, token_channel,
 };
 use google_emulator::Emulator;
+
 use reqwest::{Method, RequestBuilder};
 use tokio::{
     net::TcpListener,
     sync::{Notify, oneshot},
 };
+
+use crate::far_store::FarStore;
 
 /// The account's name: one that has to be encoded in a path.
 pub(crate) const ACCOUNT: &str = "my store";
@@ -31,7 +34,7 @@ pub(crate) const PAYER: &str = "payer";
 
 /// A gateway that serves. Dropped, it has ended.
 pub(crate) struct Stage {
-    pub(crate) emulator: Emulator,
+    pub(crate) emulator: FarStore,
     pub(crate) gateway: Gateway,
     /// The account's root at the gateway, with its last slash.
     pub(crate) url: String,
@@ -45,12 +48,12 @@ pub(crate) struct Stage {
 impl Stage {
     /// With the defaults.
     pub(crate) fn new() -> Self {
-        Self::with(Emulator::builder().start().unwrap(), OnConflict::Fail, |_| {})
+        Self::with(FarStore::start(Emulator::builder()), OnConflict::Fail, |_| {})
     }
 
     /// With an emulator, and settings changed.
     pub(crate) fn with(
-        emulator: Emulator,
+        emulator: FarStore,
         on_conflict: OnConflict,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
@@ -60,7 +63,7 @@ impl Stage {
 
     /// With a version of the Healthcare API, `v1` or `v1beta1`.
     pub(crate) fn with_version(
-        emulator: Emulator,
+        emulator: FarStore,
         version: &str,
         on_conflict: OnConflict,
         change: impl FnOnce(&mut Settings),
@@ -71,12 +74,12 @@ impl Stage {
     /// Serving everybody on this machine, as `orthanc-gcp gateway` without a secret; pages of `origin` may ask.
     pub(crate) fn without_secret(origin: &str) -> Self {
         let origins = vec![origin.to_owned()];
-        let emulator = Emulator::builder().start().unwrap();
+        let emulator = FarStore::start(Emulator::builder());
         Self::begin(emulator, "v1", None, OnConflict::Fail, |settings| settings.allowed_origins = origins)
     }
 
     fn begin(
-        emulator: Emulator,
+        emulator: FarStore,
         version: &str,
         secret: Option<&str>,
         on_conflict: OnConflict,

@@ -6,18 +6,15 @@ mod conflicts;
 mod faults;
 mod resuming;
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use dicomweb_gateway::{OnConflict, Report, Settings};
 use google_emulator::{Emulator, Keep, Route, SeenRequest};
 use orthanc_testbed::{Ct, Study, study};
 use reqwest::{Method, RequestBuilder};
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
+use crate::far_store::{FarStore, sha256};
 use crate::stage::{Stage, block_on};
 
 /// As long as Orthanc's, and with the same characters.
@@ -29,7 +26,7 @@ fn stage() -> Stage {
 }
 
 fn staged(on_conflict: OnConflict, change: impl FnOnce(&mut Settings)) -> Stage {
-    Stage::with(Emulator::builder().keep(Keep::Memory).start().unwrap(), on_conflict, change)
+    Stage::with(FarStore::start(Emulator::builder().keep(Keep::Memory)), on_conflict, change)
 }
 
 /// A study whose instances have about so many bytes. Their pixels are replaced, which is quicker than to generate as many.
@@ -132,12 +129,7 @@ fn all_uids(study: &Study) -> Vec<&str> {
 
 /// The far store holds these files, byte for byte, and nothing else.
 fn assert_holds(stage: &Stage, files: &[&[u8]]) {
-    let hex = |file: &&[u8]| {
-        digest(&SHA256, file).as_ref().iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").unwrap();
-            hex
-        })
-    };
+    let hex = |file: &&[u8]| sha256(file);
     let mut expected: Vec<String> = files.iter().map(hex).collect();
     let mut found: Vec<String> =
         stage.emulator.instances().into_iter().map(|instance| instance.sha256.unwrap()).collect();

@@ -190,7 +190,7 @@ fn a_client_that_falls_silent_is_told_so() {
 #[test]
 fn connections_are_kept_and_their_number_is_bounded() {
     let stage =
-        Stage::with(Emulator::builder().keep(Keep::Digests).start().unwrap(), OnConflict::Fail, |_| {});
+        Stage::with(FarStore::start(Emulator::builder().keep(Keep::Digests)), OnConflict::Fail, |_| {});
     // So long that as many are under way as may be before the first is answered.
     stage.emulator.faults().add(Fault::latency(Route::Stow, Duration::from_millis(400)).until_cleared());
     let study = ct(1, 100, 2 << 20);

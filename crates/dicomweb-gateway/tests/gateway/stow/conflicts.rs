@@ -7,7 +7,7 @@ use super::{bounds::begun, *};
 
 /// A stage whose far store has the study already, by another way than through the gateway.
 fn filled(on_conflict: OnConflict, version: &str, study: &Study) -> Stage {
-    let emulator = Emulator::builder().keep(Keep::Memory).start().unwrap();
+    let emulator = FarStore::start(Emulator::builder().keep(Keep::Memory));
     let stage = Stage::with_version(emulator, version, on_conflict, |_| {});
     let (status, _) = upload(&stage, &files(study));
     assert_eq!(status, 200);
@@ -76,7 +76,7 @@ fn overwrite_replaces_what_differs() {
     for version in ["v1", "v1beta1"] {
         for spool_over in [1 << 20, 2000] {
             let study = ct(1, 3, 3000);
-            let emulator = Emulator::builder().keep(Keep::Memory).start().unwrap();
+            let emulator = FarStore::start(Emulator::builder().keep(Keep::Memory));
             let stage = Stage::with_version(emulator, version, OnConflict::Overwrite, |settings| {
                 settings.spool_over = spool_over;
             });
@@ -150,7 +150,7 @@ fn overwrite_leaves_the_old_one_in_a_file_where_neither_can_be_stored() {
 #[test]
 fn overwrite_deletes_nothing_it_could_not_keep() {
     let study = ct(1, 1, 3000);
-    let emulator = Emulator::builder().keep(Keep::Memory).start().unwrap();
+    let emulator = FarStore::start(Emulator::builder().keep(Keep::Memory));
     let stage = Stage::with(emulator, OnConflict::Overwrite, |settings| {
         settings.spool_folder = "/nonexistent".into();
     });

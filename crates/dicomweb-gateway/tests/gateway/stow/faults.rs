@@ -132,8 +132,8 @@ fn an_outage_that_outlasts_the_patience_is_told_as_it_is() {
 #[test]
 fn a_far_store_that_starts_anew_in_the_middle_costs_no_instance() {
     let folder = tempfile::tempdir().unwrap();
-    let start = |port| Emulator::builder().data_dir(folder.path()).https_port(port).start().unwrap();
-    let emulator = start(0);
+    let builder = |port| Emulator::builder().data_dir(folder.path()).https_port(port);
+    let emulator = FarStore::start(builder(0));
     let port = emulator.https_url().rsplit(':').next().unwrap().parse().unwrap();
     let mut stage = Stage::with(emulator, OnConflict::Fail, |_| {});
     // Whatever is quicker, some of it is there and some of it is under way when the store ends.
@@ -150,10 +150,10 @@ fn a_far_store_that_starts_anew_in_the_middle_costs_no_instance() {
     until("some of it is under way", || {
         seen(&stage, Route::Stow).iter().any(|request| request.status.is_none())
     });
-    let another = Emulator::builder().start().unwrap();
-    std::mem::replace(&mut stage.emulator, another).stop();
+    let another = FarStore::start(Emulator::builder());
+    let store = std::mem::replace(&mut stage.emulator, another).stop();
     until("it is missed", || last(&stage).held_up_by.is_some_and(|why| why.contains("no connection")));
-    stage.emulator = start(port);
+    stage.emulator = FarStore::over(store, builder(port));
     let (status, answer) = uploading.join().unwrap();
     assert_eq!(status, 200, "{answer}");
     assert_holds(&stage, &files(&study));
