@@ -107,7 +107,7 @@ fn a_store_out_of_reach_is_told_once_and_when_it_is_back() {
     stage.wait_until_ready("g");
     assert_eq!(account(&stage)["State"], "ok", "the token is there, and the store was not asked twice");
     let line = stage.wait_for_line("Account \"g\": the DICOM store cannot be used: ");
-    assert!(line.contains(&door.address()) && line.contains("; check the network"), "{line}");
+    assert!(line.contains(&door.address()) && line.contains("; check the port (in BaseUrl"), "{line}");
     let failing = account(&stage);
     assert_eq!((&failing["State"], &failing["LastError"]["Kind"]), (&json!("failing"), &json!("transient")));
     assert!(failing["SecondsToExpiry"].as_i64().unwrap() > 0, "the token itself is good");
@@ -244,7 +244,7 @@ fn an_examination_that_finds_the_store_closed_says_so_of_the_account() {
     let error = &failing["LastError"];
     assert_eq!((&failing["State"], &error["Kind"]), (&json!("failing"), &json!("transient")), "{failing:#}");
     assert!(error["Message"].as_str().unwrap().contains(&door.address()), "{error:#}");
-    assert!(error["Remedy"].as_str().unwrap().starts_with("check the network"), "{error:#}");
+    assert!(error["Remedy"].as_str().unwrap().starts_with("check the port (in BaseUrl"), "{error:#}");
     door.open();
     assert_eq!((check(), &account(&stage)["State"]), (json!("passed"), &json!("ok")));
     assert_eq!(told(&stage.stop()).len(), 4);
