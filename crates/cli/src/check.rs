@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Outside};
+use google_credentials::Outside;
 use orthanc_gcp_configuration::{Configuration, Severity, printable};
 use orthanc_gcp_doctor::{Examination, Outcome, Step, Writing, examine};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ fn tell(
             listener.account(name, None)?;
             continue;
         };
-        listener.account(name, Some(&account.url(DEFAULT_UNIVERSE_DOMAIN)))?;
+        listener.account(name, Some(account.url()))?;
         let writing = if options.write { Writing::OneInstance } else { Writing::Nothing };
         let examination = Examination { world: &world, http: &reading.configuration.http, account, writing };
         let mut told = Ok(());

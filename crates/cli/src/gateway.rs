@@ -133,7 +133,7 @@ async fn serve(
             on_conflict: account.on_conflict,
             passed_fields: account.header_fields().map(str::to_owned).collect(),
             in_trouble: Arc::default(),
-            root: Arc::new(move |universe_domain| account.url(universe_domain)),
+            root: account.url().to_owned(),
         });
     }
     keepers.spawn(watch_files(Arc::clone(&world), watched));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use dicomweb_gateway::proxy_before_loopback;
-use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, PeerVerification, World};
+use google_credentials::{PeerVerification, World};
 use orthanc_gcp_configuration::{
     Account, Configuration, DicomWebSettings, GatewayUse, KeyPath, SECTION, Severity,
 };
@@ -42,7 +42,8 @@ pub(crate) struct Mistake {
 /// Reads the configuration below `paths`.
 pub(crate) fn read(paths: &[PathBuf], world: &dyn World) -> Result<Reading, Error> {
     let files = files::read(paths, |name| world.env(name)).map_err(Error::Read)?;
-    let (configuration, findings) = orthanc_gcp_configuration::read_document(&files.document);
+    let (configuration, findings) =
+        orthanc_gcp_configuration::read_document(&files.document, &|name| world.env(name));
     let odd = files.oddities(SECTION).into_iter().map(|odd| Mistake {
         severity: Severity::Warning,
         place: Some(odd.place),
@@ -173,10 +174,7 @@ fn of_direct(configuration: &Configuration, files: &Files) -> Vec<Mistake> {
     let http = &configuration.http;
     let verifies = http.verify_peers == PeerVerification::Required && http.ca_certificates.is_none();
     let is_tls = |account: &&Account| {
-        account
-            .url(DEFAULT_UNIVERSE_DOMAIN)
-            .get(..6)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+        account.url().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
     };
     let without_ca = quoted(direct().filter(is_tls)).filter(|_| verifies).map(|names| {
         let text = format!(

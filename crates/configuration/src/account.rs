@@ -1,11 +1,11 @@
 //! One account: which store, which credential, and the DICOMweb server that it becomes.
 
-use google_credentials::{Secret, Source};
+use google_credentials::{Secret, Source, quoted};
 use serde_json::{Map, Value};
 
 use crate::{
     Findings, GatewayUse, KeyPath, LONGEST, OnConflict, SECTION, Shared, conflict,
-    credential::source,
+    credential::{source, universe_domain},
     gateway,
     section::{Section, Wrong},
     server_name, store_name,
@@ -46,10 +46,8 @@ const SHORT_TIMEOUT: u64 = 60;
 pub struct Account {
     /// The account's name, which is the DICOMweb server's.
     pub name: String,
-    /// `BaseUrl`, with its last slash; without one it follows from the universe of the credential.
-    base_url: Option<String>,
-    /// The store's DICOMweb root below that, with its last slash.
-    path: String,
+    /// The store's DICOMweb root, with its last slash: below `BaseUrl`, or the Healthcare API of the account's universe.
+    url: String,
     /// Where its tokens come from; `None` for `AccessToken: "none"`.
     pub source: Option<Source>,
     /// The time limit of whole transfers, in seconds.
@@ -95,12 +93,9 @@ impl Account {
         path(&self.name).to_string()
     }
 
-    /// The store's DICOMweb root in a universe of Google's, with its last slash.
-    pub fn url(&self, universe_domain: &str) -> String {
-        match &self.base_url {
-            Some(base) => format!("{base}{}", self.path),
-            None => format!("https://healthcare.{universe_domain}/v1beta1/{}", self.path),
-        }
+    /// The store's DICOMweb root, with its last slash.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 }
 
@@ -114,7 +109,8 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
     let mut section = Section::new(path, members, &KEYS, findings);
     let fits = server_name::check(name, &mut section);
     let parts = store_name::PARTS.map(|part| part.read(&mut section));
-    let source = source(&mut section, shared);
+    let universe_domain = universe_domain(&mut section, shared);
+    let source = source(&mut section, shared, universe_domain.as_deref().unwrap_or_default());
     let http_timeout = section.seconds("HttpTimeout", "leave it out to allow an hour");
     let gateway = gateway::read(&mut section).unwrap_or(shared.gateway);
     let own_conflict = conflict::read(&mut section);
@@ -133,8 +129,9 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
     section.finish();
 
     let [Some(project), Some(location), Some(dataset), Some(store)] = parts else { return None };
-    let (true, Ok(source)) = (fits, source) else { return None };
-    let base_url = shared.base_url.as_ref().ok()?.clone();
+    let (true, Ok(source), Ok(universe_domain)) = (fits, source, universe_domain) else { return None };
+    let of_universe = || format!("https://healthcare.{universe_domain}/v1beta1/");
+    let base_url = shared.base_url.as_ref().ok()?.clone().unwrap_or_else(of_universe);
     // 0 means 60 to most of the Orthancs there are, and not what who writes it wants: no limit. A day is one.
     let limit = |seconds: u64| if seconds == 0 { LONGEST } else { seconds.min(u64::from(u32::MAX)) };
     let of_server = options.get("Timeout").and_then(Value::as_u64).filter(|seconds| *seconds > 0).map(limit);
@@ -142,9 +139,8 @@ pub(super) fn read(name: &str, value: &Value, shared: &Shared, findings: &mut Fi
     let of_orthanc = shared.http_timeout.map(limit);
     Some(Account {
         name: name.to_owned(),
-        base_url,
-        path: format!(
-            "projects/{project}/locations/{location}/datasets/{dataset}/dicomStores/{store}/dicomWeb/"
+        url: format!(
+            "{base_url}projects/{project}/locations/{location}/datasets/{dataset}/dicomStores/{store}/dicomWeb/"
         ),
         source,
         http_timeout: own.or(of_orthanc).unwrap_or(HTTP_TIMEOUT),
@@ -193,8 +189,7 @@ pub(super) fn address(
 ) -> Option<url::Url> {
     let url = url::Url::parse(written).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let Some(url) = url else {
-        let shown = if is_harmless(written) { format!("`{written}`") } else { "it".to_owned() };
-        section.error(key, &format!("{shown} is no address of an HTTP server; {remedy}"));
+        section.error(key, &format!("{} is no address of an HTTP server; {remedy}", shown_address(written)));
         return None;
     };
     if !url.username().is_empty() || url.password().is_some() {
@@ -204,11 +199,9 @@ pub(super) fn address(
     Some(url)
 }
 
-/// Whether a value that is not an address may be quoted: it is short, and neither a credential nor a part of one.
-fn is_harmless(written: &str) -> bool {
-    written.len() <= 60
-        && !written.contains(['@', '?', '#', '{', '"'])
-        && written.split(|c: char| !c.is_ascii_alphanumeric()).all(|run| run.len() < 16)
+/// What stands where an address should. What a query holds or what stands before an `@` may be a password.
+fn shown_address(written: &str) -> String {
+    if written.contains(['@', '?', '#']) { "it".to_owned() } else { quoted(written) }
 }
 
 fn path(name: &str) -> KeyPath {

@@ -1,6 +1,7 @@
 //! `OnConflict`: what becomes of an instance where the store holds a different one under the same UIDs.
 
 use dicomweb_gateway::OnConflict;
+use google_credentials::quoted;
 
 use crate::section::{Section, Wrong};
 
@@ -17,7 +18,10 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<OnConflict> {
             "Keep" => Some(OnConflict::Keep),
             "Overwrite" => Some(OnConflict::Overwrite),
             _ => {
-                section.error("OnConflict", &format!("`{text}` is unknown, and Fail is used; {REMEDY}"));
+                section.error(
+                    "OnConflict",
+                    &format!("{} is unknown, and Fail is used; {REMEDY}", quoted(&text)),
+                );
                 None
             }
         },

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use google_credentials::{Credential, Impersonation, Secret, Source};
+use google_credentials::{Credential, Impersonation, Secret, Source, quoted};
 use serde_json::Value;
 
 use crate::{
@@ -16,7 +16,11 @@ const STRINGS: [&str; 3] =
     ["AuthorizedUserClientId", "AuthorizedUserClientSecret", "AuthorizedUserRefreshToken"];
 
 /// Where the account's tokens come from; `None` for `AccessToken: "none"`.
-pub(super) fn source(section: &mut Section<'_, '_>, shared: &Shared) -> Result<Option<Source>, Wrong> {
+pub(super) fn source(
+    section: &mut Section<'_, '_>,
+    shared: &Shared,
+    universe_domain: &str,
+) -> Result<Option<Source>, Wrong> {
     let credential = credential(section);
     // Everything is asked for before anything is given up, so that all mistakes come at once.
     let token_uri = uri(section, "TokenUri");
@@ -24,7 +28,6 @@ pub(super) fn source(section: &mut Section<'_, '_>, shared: &Shared) -> Result<O
     let scopes = scopes(section);
     let impersonation = impersonation(section);
     let quota_project = section.string("QuotaProject", "give the id of the project to bill");
-    let universe_domain = universe_domain(section);
 
     let Some(credential) = credential? else { return Ok(None) };
     Ok(Some(Source {
@@ -34,7 +37,7 @@ pub(super) fn source(section: &mut Section<'_, '_>, shared: &Shared) -> Result<O
         impersonation: impersonation?,
         iam_uri: or_shared(iam_uri?, &shared.iam_uri)?.map(with_last_slash),
         quota_project: quota_project?,
-        universe_domain: universe_domain?,
+        universe_domain: universe_domain.to_owned(),
     }))
 }
 
@@ -187,19 +190,24 @@ fn impersonation(section: &mut Section<'_, '_>) -> Result<Option<Impersonation>,
     let Some(written) = section.string("ImpersonateServiceAccount", REMEDY)? else { return Ok(None) };
     let parsed = Impersonation::parse(&written);
     if parsed.is_none() {
-        section.error("ImpersonateServiceAccount", &format!("`{written}` is no e-mail address; {REMEDY}"));
+        section.error(
+            "ImpersonateServiceAccount",
+            &format!("{} is no e-mail address; {REMEDY}", quoted(&written)),
+        );
     }
     parsed.map(Some).ok_or(Wrong)
 }
 
-fn universe_domain(section: &mut Section<'_, '_>) -> Result<Option<String>, Wrong> {
+/// The account's universe: its own `UniverseDomain`, else the environment's, else Google's own cloud.
+pub(super) fn universe_domain(section: &mut Section<'_, '_>, shared: &Shared) -> Result<String, Wrong> {
     const REMEDY: &str = "use the domain of your Google cloud, such as googleapis.com, or leave it out";
-    let Some(written) = section.string("UniverseDomain", REMEDY)? else { return Ok(None) };
-    if written.contains('.') && written.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-') {
-        return Ok(Some(written));
-    }
-    section.error("UniverseDomain", &format!("`{written}` is no domain; {REMEDY}"));
-    Err(Wrong)
+    let Some(written) = section.string("UniverseDomain", REMEDY)? else {
+        return shared.universe_domain.clone();
+    };
+    google_credentials::universe_domain(&written).ok_or_else(|| {
+        section.error("UniverseDomain", &format!("{} is no domain; {REMEDY}", quoted(&written)));
+        Wrong
+    })
 }
 
 fn is_service_account(text: &str) -> bool {

@@ -17,7 +17,10 @@ mod store_name;
 
 use std::{path::PathBuf, time::Duration};
 
-use google_credentials::{HttpSettings, PeerVerification, Proxy, Verbosity};
+use google_credentials::{
+    DEFAULT_UNIVERSE_DOMAIN, HttpSettings, PeerVerification, Proxy, UNIVERSE_DOMAIN_VARIABLE, Verbosity,
+    quoted,
+};
 use serde_json::{Map, Value};
 
 pub use account::{Account, KEYS as ACCOUNT_KEYS};
@@ -89,9 +92,14 @@ impl Default for Configuration {
     }
 }
 
+/// Gives the value of a variable of the environment.
+pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 /// What the accounts share.
 struct Shared {
     base_url: Result<Option<String>, Wrong>,
+    /// That of accounts without a `UniverseDomain`.
+    universe_domain: Result<String, Wrong>,
     token_uri: Result<Option<String>, Wrong>,
     iam_uri: Result<Option<String>, Wrong>,
     gateway: GatewayUse,
@@ -102,22 +110,31 @@ struct Shared {
     servers: Map<String, Value>,
 }
 
-/// Reads Orthanc's whole configuration: one JSON document without comments, as Orthanc gives it to its plugins.
+/// Reads Orthanc's whole configuration in an environment without variables: one JSON document without comments, as Orthanc gives it
+/// to its plugins.
 pub fn read(text: &str) -> (Configuration, Vec<Finding>) {
+    read_in(text, &|_| None)
+}
+
+/// Reads Orthanc's whole configuration in an environment, which gives the values of its variables.
+pub fn read_in(text: &str, environment: &Environment<'_>) -> (Configuration, Vec<Finding>) {
     if let Ok(Value::Object(document)) = serde_json::from_str(text) {
-        return read_document(&document);
+        return read_document(&document, environment);
     }
     let mut findings = Findings::default();
     findings.error(
         KeyPath::of([SECTION]),
         "Orthanc's configuration is not a JSON object, so no account can be used; correct its files",
     );
-    let (configuration, _) = read_document(&Map::new());
+    let (configuration, _) = read_document(&Map::new(), environment);
     (configuration, findings.into_vec())
 }
 
 /// Reads Orthanc's whole configuration, already parsed.
-pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Finding>) {
+pub fn read_document(
+    document: &Map<String, Value>,
+    environment: &Environment<'_>,
+) -> (Configuration, Vec<Finding>) {
     let mut findings = Findings::default();
     let dicomweb = object(document.get("DicomWeb"));
     root::check(document, &mut findings);
@@ -146,6 +163,7 @@ pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Findi
     let on_conflict = conflict::read(&mut section).unwrap_or_default();
     let shared = Shared {
         base_url: base_url(&mut section),
+        universe_domain: Ok(DEFAULT_UNIVERSE_DOMAIN.to_owned()),
         token_uri: account::uri(&mut section, "TokenUri"),
         iam_uri: account::uri(&mut section, "IamUri"),
         gateway,
@@ -155,6 +173,8 @@ pub fn read_document(document: &Map<String, Value>) -> (Configuration, Vec<Findi
     };
     let accounts = section.object("Accounts", "use { \"NAME\": { \"Project\": … } }");
     section.finish();
+    let universe_domain = universe_domain(environment, &mut findings);
+    let shared = Shared { universe_domain, ..shared };
 
     let account_names = accounts.into_iter().flatten().map(|(name, _)| name.clone()).collect();
     let accounts: Vec<_> = accounts
@@ -202,8 +222,24 @@ fn base_url(section: &mut Section<'_, '_>) -> Result<Option<String>, Wrong> {
     if written.ends_with('/') {
         return Ok(Some(written));
     }
-    section.warn("BaseUrl", &format!("lacks its last slash; `{written}/` is used"));
+    section.warn("BaseUrl", &format!("lacks its last slash; {} is used", quoted(&format!("{written}/"))));
     Ok(Some(format!("{written}/")))
+}
+
+/// The universe that the environment names, as for Google's own programs.
+fn universe_domain(environment: &Environment<'_>, findings: &mut Findings) -> Result<String, Wrong> {
+    let written = environment(UNIVERSE_DOMAIN_VARIABLE).filter(|written| !written.trim().is_empty());
+    let Some(written) = written else { return Ok(DEFAULT_UNIVERSE_DOMAIN.to_owned()) };
+    google_credentials::universe_domain(written.trim()).ok_or_else(|| {
+        findings.error(
+            KeyPath::of([UNIVERSE_DOMAIN_VARIABLE]),
+            &format!(
+                "the environment variable holds {}, which is no domain; remove it, or give each account a UniverseDomain",
+                quoted(written.trim())
+            ),
+        );
+        Wrong
+    })
 }
 
 fn http(document: &Map<String, Value>, timeout: Duration, findings: &mut Findings) -> HttpSettings {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::{Findings, KeyPath};
 
 /// A value was there, but not one that can be used; the finding is made.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong;
 
 /// One object of the configuration. Call [`Section::finish`] when all keys were asked for.

@@ -65,7 +65,7 @@ fn a_complete_account() {
     let account = &configuration.accounts[0];
     assert_eq!(account.name, "a");
     assert_eq!(
-        account.url("googleapis.com"),
+        account.url(),
         "https://healthcare.googleapis.com/v1beta1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb/"
     );
     assert_eq!(account.http_timeout, 3600);
@@ -211,7 +211,7 @@ fn what_works_with_a_warning() {
 
     let no_slash = section(&json!({"BaseUrl": "https://e/v1"}));
     let configuration = check(&no_slash, 1, &["W GoogleCloudPlatform.BaseUrl: lacks its last slash"]);
-    assert!(configuration.accounts[0].url("googleapis.com").starts_with("https://e/v1/projects/p/"));
+    assert!(configuration.accounts[0].url().starts_with("https://e/v1/projects/p/"));
 
     for (url, clear) in [
         ("http://e/v1/", true),
@@ -280,7 +280,7 @@ fn addresses_hold_no_password_and_a_wrong_one_is_not_passed_over() {
     let own = json!({"TokenUri": "x", "Accounts": {"a": {"TokenUri": "https://t/token"}}});
     check(&section(&own), 1, &["E GoogleCloudPlatform.TokenUri: `x` is no address"]);
     let blanks = section(&json!({"BaseUrl": " https://h/v1/ "}));
-    assert!(check(&blanks, 1, &[]).accounts[0].url("googleapis.com").starts_with("https://h/v1/projects/"));
+    assert!(check(&blanks, 1, &[]).accounts[0].url().starts_with("https://h/v1/projects/"));
     let float = section(&json!({"Timeout": 7.0}));
     assert_eq!(check(&float, 1, &[]).http.timeout, Duration::from_secs(7));
     check(
@@ -420,13 +420,9 @@ fn how_a_credential_is_used() {
     assert_eq!(source.quota_project.as_deref(), Some("billed"));
     assert_eq!(source.impersonation.as_ref().unwrap().target, "t@p.x");
     assert_eq!(source.impersonation.as_ref().unwrap().delegates, ["d@p.x"]);
-    assert_eq!(source.universe_domain.as_deref(), Some("cloud.example"));
+    assert_eq!(source.universe_domain, "cloud.example");
     assert_eq!(source.iam_uri.as_deref(), Some("https://iam/"));
-    assert!(
-        configuration.accounts[0]
-            .url("cloud.example")
-            .starts_with("https://healthcare.cloud.example/v1beta1/")
-    );
+    assert!(configuration.accounts[0].url().starts_with("https://healthcare.cloud.example/v1beta1/"));
     let a = "E GoogleCloudPlatform.Accounts.a";
     for (patch, expected) in [
         (json!({"Scopes": "healthcare"}), ".Scopes: is no list of scopes"),

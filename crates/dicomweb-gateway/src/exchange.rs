@@ -118,7 +118,7 @@ impl<'a> Attempts<'a> {
                 Err(failure) => return Err(Refusal::without_token(failure)),
             };
             let sent_at = self.shared.world.now();
-            let url = self.store.url(grant.as_ref(), &self.ask.path);
+            let url = self.store.url(&self.ask.path);
             let (response, moved) = self.send(&url, grant.as_ref()).await;
             self.began += moved;
             let response = match response {
@@ -179,7 +179,7 @@ impl<'a> Attempts<'a> {
     /// # Errors
     /// It is not worth one.
     pub(crate) async fn broke(&mut self, error: &TransportError) -> Result<(), Refusal> {
-        let url = self.store.url(None, &self.ask.path);
+        let url = self.store.url(&self.ask.path);
         self.again(Refusal::of_transport(&url, error), Failed::Transport(error.kind)).await
     }
 

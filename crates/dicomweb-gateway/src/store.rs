@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Grant, Secret, TokenHandle};
+use google_credentials::{Secret, TokenHandle};
 use tokio::sync::Notify;
 
 /// What becomes of an instance if the store holds a different one with the same UIDs.
@@ -24,8 +24,8 @@ pub struct Store {
     pub name: String,
     /// What whoever sends requests has to show as `Authorization: Bearer …`; `None` to serve everybody who can connect.
     pub secret: Option<Secret>,
-    /// The store's DICOMweb root, with its last slash, in the universe of Google's that is given.
-    pub root: Arc<dyn Fn(&str) -> String + Send + Sync>,
+    /// The store's DICOMweb root, with its last slash.
+    pub root: String,
     /// Its tokens; `None` where the server takes requests without one.
     pub tokens: Option<TokenHandle>,
     /// `Authorization` of the requests to a server that takes none of Google's tokens; `None` for none.
@@ -45,10 +45,9 @@ impl Store {
         format!("Account \"{}\"", self.name)
     }
 
-    /// The URL of what lies at `path` below the root, for whoever was granted `grant`.
-    pub(crate) fn url(&self, grant: Option<&Grant>, path: &str) -> String {
-        let universe_domain = grant.map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| grant.universe_domain.as_str());
-        format!("{}{path}", (self.root)(universe_domain))
+    /// The URL of what lies at `path` below the root.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.root)
     }
 }
 

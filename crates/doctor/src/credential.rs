@@ -11,8 +11,9 @@ use std::{
 };
 
 use google_credentials::{
-    BoxFuture, Command, CommandOutput, Credential, DEFAULT_SCOPE, Description, Failure, FileContent, Grant,
-    Renewal, Request, Response, Source, TransportError, TransportErrorKind, Way, World, remedy::in_words,
+    BoxFuture, Command, CommandOutput, Credential, DEFAULT_SCOPE, Description, Failure, FileContent,
+    FileStamp, Grant, Renewal, Request, Response, Source, TransportError, TransportErrorKind, Way, World,
+    remedy::in_words, shown_path,
 };
 use orthanc_gcp_configuration::Account;
 
@@ -24,8 +25,6 @@ pub(crate) struct Look {
     pub(crate) is_sound: bool,
     /// Whom it asks first.
     pub(crate) endpoint: Option<Endpoint>,
-    /// The universe that it belongs to, where it says so without being asked.
-    pub(crate) universe_domain: Option<String>,
 }
 
 /// An address that a credential asks.
@@ -49,7 +48,7 @@ pub(crate) enum Token {
 pub(crate) async fn look(world: &dyn World, account: &Account, report: &mut Report<'_>) -> Look {
     let Some(source) = &account.source else {
         report.skipped(Name::Credential, "AccessToken is \"none\": no credential is used");
-        return Look { is_sound: true, endpoint: None, universe_domain: None };
+        return Look { is_sound: true, endpoint: None };
     };
     let unconnected = Unconnected { world, asked: Mutex::new(Vec::new()) };
     let outcome = source.fetch(&unconnected).await;
@@ -58,16 +57,15 @@ pub(crate) async fn look(world: &dyn World, account: &Account, report: &mut Repo
         // Before it could ask anybody, so that it is the credential itself.
         Err(failure) if asked.is_empty() => {
             report.failed(Name::Credential, of_option(account, &failure), failure.remedy);
-            Look { is_sound: false, endpoint: None, universe_domain: None }
+            Look { is_sound: false, endpoint: None }
         }
-        outcome => {
+        _ => {
             tell(world, source, &asked, report);
             let endpoint = asked.into_iter().find_map(|asked| match asked {
                 Asked::Server(endpoint) => Some(endpoint),
                 Asked::Program => None,
             });
-            let universe_domain = outcome.ok().map(|grant| grant.universe_domain);
-            Look { is_sound: true, endpoint, universe_domain }
+            Look { is_sound: true, endpoint }
         }
     }
 }
@@ -122,7 +120,7 @@ fn tell(world: &dyn World, source: &Source, asked: &[Asked], report: &mut Report
     let of = principal.map(|principal| format!(" of {principal}")).unwrap_or_default();
     // The search of AIP-4110 ends at the first file, or where there is none at the metadata server.
     let files = source.files(world);
-    let used = files.iter().find_map(|path| Some((path.display(), world.read_file(path).ok()?)));
+    let used = files.iter().find_map(|path| Some((shown_path(path), world.read_file(path).ok()?)));
     let asks_metadata_server = asked
         .iter()
         .any(|asked| matches!(asked, Asked::Server(endpoint) if endpoint.way == Way::MetadataServer));
@@ -193,6 +191,10 @@ impl World for Unconnected<'_> {
 
     fn read_file(&self, path: &Path) -> io::Result<FileContent> {
         self.world.read_file(path)
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp> {
+        self.world.stamp(path)
     }
 
     fn env(&self, name: &str) -> Option<String> {

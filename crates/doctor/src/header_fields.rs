@@ -72,7 +72,6 @@ mod tests {
             token: AccessToken { value: Secret::new("ya29.t"), obtained_at: now, expires_at: now },
             principal: None,
             quota_project: Some(quota_project.to_owned()),
-            universe_domain: "googleapis.com".to_owned(),
             exposed: None,
             renewal: Renewal::BeforeExpiry,
         }

@@ -12,7 +12,7 @@ mod network;
 mod step;
 mod store;
 
-use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, HttpSettings, World};
+use google_credentials::{HttpSettings, World};
 use orthanc_gcp_configuration::Account;
 
 pub use header_fields::header_fields;
@@ -46,11 +46,7 @@ pub async fn examine(examination: Examination<'_>, tell: &mut (dyn FnMut(&Step) 
     let Examination { world, account, .. } = examination;
     let mut report = Report::new(world, tell);
     let credential = credential::look(world, account, &mut report).await;
-    let universe = account.source.as_ref().and_then(|source| source.universe_domain.as_deref());
-    let store =
-        account.url(credential.universe_domain.as_deref().or(universe).unwrap_or(DEFAULT_UNIVERSE_DOMAIN));
-
-    let reached = network::look(examination, credential.endpoint.as_ref(), &store, &mut report).await;
+    let reached = network::look(examination, credential.endpoint.as_ref(), account.url(), &mut report).await;
     let token = credential::ask(world, account, &credential, reached.endpoint, &mut report).await;
     store::look(examination, token, reached.store, &mut report).await;
     report.is_well()

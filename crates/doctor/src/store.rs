@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use google_credentials::{
-    DEFAULT_UNIVERSE_DOMAIN, Failure, FailureKind, Field, Grant, HttpVersion, KeptAlive, Response, Secret,
-    Sent, TransportError, TransportErrorKind, remedy,
+    Failure, FailureKind, Field, Grant, HttpVersion, KeptAlive, Response, Secret, Sent, TransportError,
+    TransportErrorKind, remedy,
 };
 use reqwest::{Method, RequestBuilder, header::HeaderValue};
 
@@ -107,11 +107,10 @@ struct Store<'a> {
 
 impl<'a> Store<'a> {
     fn new(examination: Examination<'a>, grant: Option<&'a Grant>) -> Self {
-        let universe = grant.map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| &grant.universe_domain);
         Self {
             examination,
             grant,
-            url: examination.account.url(universe),
+            url: examination.account.url().to_owned(),
             fields: header_fields(examination.account, grant),
             kept: KeptAlive::new(examination.http.clone(), HttpVersion::One),
         }

@@ -18,8 +18,8 @@ impl AuthorizedUser {
             client_id: file.mandatory("client_id")?.to_owned(),
             client_secret: file.secret("client_secret")?,
             refresh_token: file.secret("refresh_token")?,
-            token_uri: file.token_uri()?,
-            quota_project: file.extra("quota_project_id"),
+            token_uri: file.token_endpoint("token_uri")?,
+            quota_project: file.quota_project()?,
         })
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn find(world: &dyn World) -> Found {
         // Whether it can be read is seen when it is read: a file that is there and wrong must not be passed over.
         Some(path)
             if world
-                .read_file(&path)
+                .stamp(&path)
                 .map_or_else(|error| error.kind() != std::io::ErrorKind::NotFound, |_| true) =>
         {
             Found::WellKnown(path)

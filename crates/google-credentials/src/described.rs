@@ -6,9 +6,9 @@ use crate::{
     authorized_user::AuthorizedUser,
     credential_file::CredentialFile,
     external_account::{ExternalAccount, ExternalUser},
-    impersonation::{self, impersonate, target_of},
+    impersonation::{self, URL_MEMBER, impersonate, target_of},
     service_account::ServiceAccountKey,
-    source::DEFAULT_SCOPE,
+    source::IAM_SCOPE,
 };
 
 /// What the file says.
@@ -38,9 +38,10 @@ impl Described {
             Some("external_account_authorized_user") => ExternalUser::read(file).map(Self::ExternalUser),
             Some("impersonated_service_account") => Ok(Self::Impersonated(Box::new(Impersonated {
                 source: Self::read(&file.object("source_credentials")?)?,
-                url: file.mandatory("service_account_impersonation_url")?.to_owned(),
-                delegates: file.strings("delegates")?,
-                quota_project: file.extra("quota_project_id"),
+                url: impersonation::url_in(file)?
+                    .ok_or_else(|| file.wrong(&format!("lacks `{URL_MEMBER}`")))?,
+                delegates: impersonation::delegates_in(file)?,
+                quota_project: file.quota_project()?,
             }))),
             Some(other) => Err(file.of_unknown_type(other)),
             None => {
@@ -121,7 +122,7 @@ impl Described {
 impl Impersonated {
     /// The token of who acts as somebody else.
     async fn source(&self, asking: &Asking<'_>, self_signed: bool) -> Result<Secret, Failure> {
-        let scopes = [DEFAULT_SCOPE.to_owned()];
+        let scopes = [IAM_SCOPE.to_owned()];
         let asking = Asking { scopes: &scopes, ..*asking };
         Ok(self.source.fetch(&asking, self_signed).await?.value)
     }

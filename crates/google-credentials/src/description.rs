@@ -6,7 +6,7 @@ use crate::{
     credential_file::CredentialFile,
     default_credentials::{self, Found},
     described::Described,
-    metadata_server,
+    metadata_server::{self, Server},
     source::DEFAULT_SCOPE,
 };
 
@@ -32,25 +32,26 @@ const METADATA_SERVER: &str = "metadata server";
 impl Source {
     /// What the credential is now, as far as can be said without asking anybody. Its file is read once.
     pub fn described(&self, world: &dyn World) -> Description {
+        let rule = self.rule();
         let base = match &self.credential {
             Credential::ServiceAccountFile(path) => {
-                let file = CredentialFile::glance(world, path);
+                let file = CredentialFile::glance(world, path, &rule);
                 Description::new(
                     "service account key",
                     file.and_then(|file| file.extra("client_email")).as_deref(),
                 )
             }
             Credential::AuthorizedUserFile(path) => {
-                let file = CredentialFile::glance(world, path);
+                let file = CredentialFile::glance(world, path, &rule);
                 Description::new("user", file.and_then(|file| file.extra("account")).as_deref())
             }
             Credential::AuthorizedUser { .. } => Description::new("user", None),
-            Credential::CredentialsFile(path) => of_file(CredentialFile::glance(world, path).as_ref()),
+            Credential::CredentialsFile(path) => of_file(CredentialFile::glance(world, path, &rule).as_ref()),
             Credential::MetadataServer(account) => Description::new(METADATA_SERVER, account.as_deref()),
             Credential::ApplicationDefault => {
                 let found = match default_credentials::find(world) {
                     Found::Named(path) | Found::WellKnown(path) => {
-                        of_file(CredentialFile::glance(world, &path).as_ref())
+                        of_file(CredentialFile::glance(world, &path, &rule).as_ref())
                     }
                     Found::Nothing(_) => Description::new(METADATA_SERVER, None),
                 };
@@ -74,7 +75,11 @@ impl Source {
             if description.principal.is_none() && description.kind.ends_with(METADATA_SERVER) {
                 let scopes = [DEFAULT_SCOPE.to_owned()];
                 let asking = Asking { world, scopes: &scopes, token_uri: None };
-                description.principal = metadata_server::email(&asking).await;
+                let server = match &self.credential {
+                    Credential::ApplicationDefault => Server::Detected,
+                    _ => Server::Configured(None),
+                };
+                description.principal = metadata_server::email(&asking, server).await;
             }
             description
         })

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Failure, FailureKind, Secret, World, strike_out::one_line};
+use crate::{Failure, FailureKind, Secret, World, quoted::quoted, strike_out::one_line};
 
 /// Google's switch: a configuration file must not be enough to have programs run.
 const ALLOW: &str = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES";
@@ -63,7 +63,7 @@ impl Executable {
         if world.env(ALLOW).as_deref() != Some("1") {
             return Err(Failure::of_option(
                 wanted.option,
-                format!("the credential runs the program `{}`, which is not allowed", self.program()),
+                format!("the credential runs the program {}, which is not allowed", self.program()),
                 format!("set the environment variable {ALLOW}=1 for Orthanc if you trust the file"),
             ));
         }
@@ -71,7 +71,7 @@ impl Executable {
             return Ok(token);
         }
         let output = world.run(&self.command(wanted)).await.map_err(|error| {
-            let cause = format!("the program `{}` cannot be run: {error}", self.program());
+            let cause = format!("the program {} cannot be run: {error}", self.program());
             Failure {
                 option: Some(wanted.option),
                 ..Failure::new(
@@ -83,7 +83,7 @@ impl Executable {
         })?;
         if output.code != Some(0) {
             let how = output.code.map_or("a signal".to_owned(), |code| format!("code {code}"));
-            let cause = format!("the program `{}` ended with {how}", self.program());
+            let cause = format!("the program {} ended with {how}", self.program());
             return Err(Failure {
                 option: Some(wanted.option),
                 ..Failure::new(FailureKind::Transient, cause, "run it by hand to see why")
@@ -105,8 +105,8 @@ impl Executable {
     }
 
     /// The command as a log may show it: an argument may be a secret.
-    fn program(&self) -> &str {
-        self.command.split_whitespace().next().unwrap_or_default()
+    fn program(&self) -> String {
+        quoted(self.command.split_whitespace().next().unwrap_or_default())
     }
 
     fn command(&self, wanted: &Wanted<'_>) -> Command {
@@ -132,7 +132,7 @@ impl Executable {
 
     fn read(&self, output: &[u8], wanted: &Wanted<'_>, now: SystemTime) -> Result<Secret, Failure> {
         let wrong = |kind, what: String| {
-            let cause = format!("the program `{}` {what}", self.program());
+            let cause = format!("the program {} {what}", self.program());
             Failure {
                 option: Some(wanted.option),
                 ..Failure::new(kind, cause, "see what AIP-4117 wants such a program to print")
@@ -143,7 +143,7 @@ impl Executable {
             return Err(wrong(FailureKind::Transient, format!("gave no token: {}", answer.said)));
         }
         if answer.token_type != wanted.token_type {
-            let what = format!("gave a token of another type than `{}`", wanted.token_type);
+            let what = format!("gave a token of another type than {}", quoted(wanted.token_type));
             return Err(wrong(FailureKind::Configuration, what));
         }
         if self.output_file.is_some() && answer.expires_at.is_none() {

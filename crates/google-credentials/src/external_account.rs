@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
+use reqwest::header::{HeaderName, HeaderValue};
+use serde_json::json;
+use url::Url;
 
 use crate::{
     AccessToken, Failure, Field, Request, Secret,
@@ -13,7 +15,8 @@ use crate::{
     credential_file::CredentialFile,
     executable::{Executable, Wanted},
     impersonation::{self, impersonate, target_of},
-    source::DEFAULT_SCOPE,
+    quoted::quoted,
+    source::IAM_SCOPE,
     subject_token::{Format, of_file, of_url},
 };
 
@@ -43,16 +46,16 @@ pub(crate) struct Client {
 /// `credential_source`.
 enum SubjectSource {
     File { path: String, format: Format },
-    Url { url: String, headers: Vec<(String, String)>, format: Format },
+    Url { url: String, headers: Vec<(String, Secret)>, format: Format },
     Executable(Executable),
     Aws(Aws),
 }
 
 impl ExternalAccount {
     pub(crate) fn read(file: &CredentialFile) -> Result<Self, Failure> {
-        let lifetime = match file.object("service_account_impersonation") {
-            Ok(object) => object.value("token_lifetime_seconds").and_then(Value::as_u64),
-            Err(_) => None,
+        let lifetime = match file.optional_object("service_account_impersonation")? {
+            Some(object) => object.whole_number("token_lifetime_seconds")?,
+            None => None,
         };
         if let Some(seconds) = lifetime.filter(|seconds| !LIFETIMES.contains(seconds)) {
             return Err(file.wrong(&format!("wants tokens of {seconds} s, which is not within 600 to 43200")));
@@ -61,13 +64,13 @@ impl ExternalAccount {
             option: file.option(),
             audience: file.mandatory("audience")?.to_owned(),
             subject_token_type: file.mandatory("subject_token_type")?.to_owned(),
-            token_url: file.mandatory("token_url")?.to_owned(),
-            impersonation_url: file.optional("service_account_impersonation_url")?.map(str::to_owned),
+            token_url: token_url(file)?,
+            impersonation_url: impersonation::url_in(file)?,
             lifetime: lifetime.map_or(impersonation::LIFETIME, Duration::from_secs),
             source: SubjectSource::read(&file.object("credential_source")?)?,
             workforce_pool_user_project: file.optional("workforce_pool_user_project")?.map(str::to_owned),
             client: Client::read(file)?,
-            quota_project: file.extra("quota_project_id"),
+            quota_project: file.quota_project()?,
         })
     }
 
@@ -95,7 +98,7 @@ impl ExternalAccount {
     pub(crate) async fn fetch(&self, asking: &Asking<'_>) -> Result<AccessToken, Failure> {
         let subject_token = self.subject_token(asking).await?;
         // A token that is only used to become somebody else needs no more than the right to do that.
-        let scope = if self.impersonation_url.is_some() { DEFAULT_SCOPE.to_owned() } else { asking.scope() };
+        let scope = if self.impersonation_url.is_some() { IAM_SCOPE.to_owned() } else { asking.scope() };
         let plain = |text: &str| Field::Plain(text.to_owned());
         let mut form = vec![
             ("grant_type", plain("urn:ietf:params:oauth:grant-type:token-exchange")),
@@ -141,7 +144,7 @@ impl ExternalAccount {
 
 impl Client {
     pub(crate) fn read(file: &CredentialFile) -> Result<Option<Self>, Failure> {
-        let secret = file.optional("client_secret")?.map(Secret::new);
+        let secret = file.optional_secret("client_secret")?;
         Ok(file.optional("client_id")?.map(|id| Self { id: id.to_owned(), secret }))
     }
 
@@ -155,42 +158,31 @@ impl Client {
 impl SubjectSource {
     fn read(source: &CredentialFile) -> Result<Self, Failure> {
         let text = |name| source.optional(name).map(|text| text.map(str::to_owned));
+        let address = |name| source.address(name).map(|address| address.map(|(written, _)| written));
         if let Some(id) = source.optional("environment_id")? {
             if id != "aws1" {
-                return Err(source.wrong(&format!("names the environment `{id}`, and only `aws1` is known")));
+                return Err(
+                    source.wrong(&format!("names the environment {}, and only `aws1` is known", quoted(id)))
+                );
             }
             return Ok(Self::Aws(Aws {
-                region_url: text("region_url")?,
-                url: text("url")?,
-                regional_cred_verification_url: source
-                    .mandatory("regional_cred_verification_url")?
-                    .to_owned(),
-                imdsv2_session_token_url: text("imdsv2_session_token_url")?,
+                region_url: address("region_url")?,
+                url: address("url")?,
+                regional_cred_verification_url: verification_url(source)?,
+                imdsv2_session_token_url: address("imdsv2_session_token_url")?,
             }));
         }
         if let Some(path) = text("file")? {
             return Ok(Self::File { path, format: Format::read(source)? });
         }
-        if let Some(url) = text("url")? {
-            let headers = match source.value("headers") {
-                None | Some(Value::Null) => Vec::new(),
-                Some(Value::Object(headers)) => headers
-                    .iter()
-                    .map(|(name, value)| value.as_str().map(|value| (name.clone(), value.to_owned())))
-                    .collect::<Option<_>>()
-                    .ok_or_else(|| source.wrong("holds something else than strings in `headers`"))?,
-                Some(_) => return Err(source.wrong("holds no object as `headers`")),
-            };
-            return Ok(Self::Url { url, headers, format: Format::read(source)? });
+        if let Some(url) = address("url")? {
+            return Ok(Self::Url { url, headers: headers(source)?, format: Format::read(source)? });
         }
         if source.has("executable") {
             let executable = source.object("executable")?;
             return Ok(Self::Executable(Executable {
                 command: executable.mandatory("command")?.to_owned(),
-                timeout: executable
-                    .value("timeout_millis")
-                    .and_then(Value::as_u64)
-                    .map(Duration::from_millis),
+                timeout: executable.whole_number("timeout_millis")?.map(Duration::from_millis),
                 output_file: executable.optional("output_file")?.map(str::to_owned),
             }));
         }
@@ -200,6 +192,41 @@ impl SubjectSource {
         Err(source
             .wrong("names no source of a subject token (`file`, `url`, `executable` or `environment_id`)"))
     }
+}
+
+/// The token endpoint, which has to be there. The address beside it, which tells about tokens, is never asked; but a file that
+/// names a foreign one is none of Google's.
+fn token_url(file: &CredentialFile) -> Result<String, Failure> {
+    file.token_endpoint("token_info_url")?;
+    file.token_endpoint("token_url")?.ok_or_else(|| file.wrong("lacks `token_url`"))
+}
+
+/// The address of AWS that Google is to ask, with `{region}` in it.
+fn verification_url(source: &CredentialFile) -> Result<String, Failure> {
+    const NAME: &str = "regional_cred_verification_url";
+    let written = source.mandatory(NAME)?;
+    let url = Url::parse(&written.replace("{region}", "region")).ok();
+    let is_plain = written.chars().all(|letter| letter.is_ascii_graphic() && letter != '\\');
+    if is_plain && url.is_some_and(|url| url.scheme() == "https" && url.has_host()) {
+        return Ok(written.to_owned());
+    }
+    Err(source.wrong(&format!("holds a `{NAME}` that is no address of an HTTPS server")))
+}
+
+/// `headers`, which a subject token's address wants to see.
+fn headers(source: &CredentialFile) -> Result<Vec<(String, Secret)>, Failure> {
+    let Some(headers) = source.optional_object("headers")? else { return Ok(Vec::new()) };
+    if headers.has_others_than_secrets() {
+        return Err(source.wrong("holds something else than strings in `headers`"));
+    }
+    let headers = headers.secrets();
+    let fits = |(name, value): &(String, Secret)| {
+        HeaderName::from_bytes(name.as_bytes()).is_ok() && HeaderValue::from_str(value.expose()).is_ok()
+    };
+    if headers.iter().all(fits) {
+        return Ok(headers);
+    }
+    Err(source.wrong("holds in `headers` what cannot be a header field"))
 }
 
 /// An `external_account_authorized_user` file: the login of a workforce pool's user.
@@ -213,12 +240,12 @@ pub(crate) struct ExternalUser {
 impl ExternalUser {
     pub(crate) fn read(file: &CredentialFile) -> Result<Self, Failure> {
         file.mandatory("client_id")?;
-        file.mandatory("client_secret")?;
+        file.secret("client_secret")?;
         Ok(Self {
-            token_url: file.mandatory("token_url")?.to_owned(),
+            token_url: token_url(file)?,
             refresh_token: file.secret("refresh_token")?,
             client: Client::read(file)?,
-            quota_project: file.extra("quota_project_id"),
+            quota_project: file.quota_project()?,
         })
     }
 

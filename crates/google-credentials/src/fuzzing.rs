@@ -143,7 +143,8 @@ fn answered(file: &Value, data: &[u8], url: &str) -> String {
 
 /// Asks once, and holds what comes of it against the promises. Gives what was said.
 fn check(input: &[u8], world: &Scripted) -> String {
-    let source = Source::of(Credential::CredentialsFile(FILE.into()));
+    let iam_uri = Some("https://google.test/".to_owned());
+    let source = Source { iam_uri, ..Source::of(Credential::CredentialsFile(FILE.into())) };
     let Poll::Ready(outcome) = pin!(source.fetch(world)).poll(&mut Context::from_waker(Waker::noop())) else {
         // Nothing in this world is ever waited for.
         return "pending".to_owned();
@@ -236,7 +237,7 @@ impl World for Scripted {
 
     fn read_file(&self, path: &Path) -> io::Result<FileContent> {
         let bytes = if path == Path::new(FILE) { &self.file } else { &self.subject };
-        Ok(FileContent { bytes: bytes.clone(), readable_by_others: false })
+        Ok(FileContent { bytes: bytes.clone().into(), readable_by_others: false, writable_by_others: false })
     }
 
     fn env(&self, name: &str) -> Option<String> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    AccessToken, Failure, FailureKind, Request, Secret, asking::Asking, http::shown_url, remedy,
-    token::is_header_value,
+    AccessToken, Failure, FailureKind, Request, Secret, asking::Asking, credential_file::CredentialFile,
+    http::shown_url, remedy, token::is_header_value,
 };
 
 /// How long a token is asked for: what every project allows without further leave.
@@ -39,6 +39,40 @@ impl Impersonation {
     pub(crate) fn url(&self, iam_uri: &str) -> String {
         format!("{iam_uri}v1/{}:generateAccessToken", resource(&self.target))
     }
+}
+
+/// The member of a credential's file that says whom to act as.
+pub(crate) const URL_MEMBER: &str = "service_account_impersonation_url";
+
+/// `service_account_impersonation_url` of a credential's file, which may be missing: the address of `generateAccessToken` of an
+/// account, at Google or where `IamUri` says.
+pub(crate) fn url_in(file: &CredentialFile) -> Result<Option<String>, Failure> {
+    let Some((written, url)) = file.address(URL_MEMBER)? else { return Ok(None) };
+    let account = url.path().rsplit_once("/serviceAccounts/");
+    let account = account.and_then(|(_, last)| last.strip_suffix(":generateAccessToken"));
+    let is_account = |account: &str| is_email(&account.replace("%40", "@")) || is_unique_id(account);
+    if !account.is_some_and(is_account) || url.query().is_some() || url.fragment().is_some() {
+        return Err(file.wrong(&format!(
+            "holds a `{URL_MEMBER}` that does not end with `/serviceAccounts/`, the e-mail address of a service account and `:generateAccessToken`"
+        )));
+    }
+    let root = url.origin().ascii_serialization();
+    file.check_endpoint(URL_MEMBER, &url, &format!("IamUri to {root}/"))?;
+    Ok(Some(written))
+}
+
+/// `delegates` of a credential's file, which may be missing.
+pub(crate) fn delegates_in(file: &CredentialFile) -> Result<Vec<String>, Failure> {
+    let delegates = file.strings("delegates")?;
+    let is_account = |delegate: &String| {
+        let account =
+            delegate.rsplit_once("/serviceAccounts/").map_or(delegate.as_str(), |(_, account)| account);
+        is_email(account) || is_unique_id(account)
+    };
+    if delegates.iter().all(is_account) {
+        return Ok(delegates);
+    }
+    Err(file.wrong("holds something else than service accounts in `delegates`"))
 }
 
 /// The target that a `service_account_impersonation_url` names, for messages.
@@ -110,6 +144,11 @@ fn resource(account: &str) -> String {
     } else {
         format!("projects/-/serviceAccounts/{account}")
     }
+}
+
+/// A service account's number, which IAM takes in place of its address.
+fn is_unique_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_email(text: &str) -> bool {

@@ -1,20 +1,21 @@
 //! Service-account keys: the JWT bearer grant (RFC 7523 section 2.1, AIP-4112).
 
+mod rsa_key;
+
 use std::time::{Duration, SystemTime};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
-    error::KeyRejected,
     rand::SystemRandom,
     signature::{RSA_PKCS1_SHA256, RsaKeyPair},
 };
-use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};
 
 use crate::{
     AccessToken, Failure, FailureKind, Field, Secret, credential_file::CredentialFile,
     source::DEFAULT_TOKEN_URI,
 };
+use rsa_key::rsa_key;
 
 /// The longest that Google lets an assertion live.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(3600);
@@ -24,7 +25,8 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(10);
 /// A service account's key, as its JSON file holds it.
 pub(crate) struct ServiceAccountKey {
     pub(crate) client_email: String,
-    private_key_id: String,
+    /// Which of the account's keys it is, where the file says so: the header's `kid` (RFC 7515 section 4.1.4) is optional.
+    private_key_id: Option<String>,
     key: RsaKeyPair,
     pub(crate) token_uri: Option<String>,
 }
@@ -33,11 +35,14 @@ impl ServiceAccountKey {
     pub(crate) fn read(file: &CredentialFile) -> Result<Self, Failure> {
         Ok(Self {
             client_email: file.mandatory("client_email")?.to_owned(),
-            private_key_id: file.mandatory("private_key_id")?.to_owned(),
-            key: rsa_key(file.mandatory("private_key")?).map_err(|what| {
-                file.wrong(&format!("holds a `private_key` that is no RSA key in PEM: {what}"))
+            private_key_id: file.extra("private_key_id"),
+            key: rsa_key(file.secret("private_key")?.expose()).map_err(|what| {
+                file.wrong_with(
+                    &format!("holds a `private_key` that is no RSA key in PEM: {what}"),
+                    "create a new key with `gcloud iam service-accounts keys create`, put its file in place and do not edit it",
+                )
             })?,
-            token_uri: file.token_uri()?,
+            token_uri: file.token_endpoint("token_uri")?,
         })
     }
 
@@ -78,7 +83,10 @@ impl ServiceAccountKey {
 
     /// The claims as a signed token (RFC 7515 section 7.1).
     fn signed(&self, claims: &Value) -> Result<Secret, Failure> {
-        let header = json!({"alg": "RS256", "typ": "JWT", "kid": self.private_key_id});
+        let header = match &self.private_key_id {
+            Some(id) => json!({"alg": "RS256", "typ": "JWT", "kid": id}),
+            None => json!({"alg": "RS256", "typ": "JWT"}),
+        };
         let mut token = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
         let mut signature = vec![0; self.key.public().modulus_len()];
         self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), token.as_bytes(), &mut signature).map_err(
@@ -99,29 +107,4 @@ fn lifetime(now: SystemTime) -> (u64, u64) {
     let issued_at = issued_at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
     let issued_at = issued_at.unwrap_or_default().as_secs();
     (issued_at, issued_at + ASSERTION_LIFETIME.as_secs())
-}
-
-/// Why ring does not take a key, for people.
-fn rejected(error: KeyRejected) -> String {
-    match error.to_string().as_str() {
-        "InvalidEncoding" | "InvalidComponent" | "InconsistentComponents" => {
-            "its content is damaged".to_owned()
-        }
-        "WrongAlgorithm" => "it is a key of another algorithm".to_owned(),
-        "TooSmall" => "it has less than the 2048 bits of Google's keys".to_owned(),
-        other => format!("it cannot sign ({other})"),
-    }
-}
-
-/// Reads an RSA key in PEM: PKCS#8 (RFC 5958), as Google writes it, or PKCS#1 (RFC 8017).
-fn rsa_key(pem: &str) -> Result<RsaKeyPair, String> {
-    // Keys that went through an environment variable often come with their line ends as two characters.
-    let unfolded = if pem.contains('\n') { pem.to_owned() } else { pem.replace("\\n", "\n") };
-    let unfolded = Secret::new(unfolded);
-    match PrivateKeyDer::from_pem_slice(unfolded.expose().as_bytes()) {
-        Ok(PrivateKeyDer::Pkcs8(key)) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).map_err(rejected),
-        Ok(PrivateKeyDer::Pkcs1(key)) => RsaKeyPair::from_der(key.secret_pkcs1_der()).map_err(rejected),
-        Ok(_) => Err("it is a key of another algorithm".to_owned()),
-        Err(_) => Err("there is no whole `-----BEGIN PRIVATE KEY-----` block".to_owned()),
-    }
 }

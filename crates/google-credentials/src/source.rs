@@ -1,6 +1,9 @@
 //! Where tokens come from: what was asked for, and one attempt to obtain it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     AccessToken, Failure, FailureKind, Secret, World,
@@ -9,21 +12,24 @@ use crate::{
     credential_file::{CredentialFile, ExposedFile},
     default_credentials::{self, Found},
     described::Described,
+    endpoint_rule::EndpointRule,
     impersonation::{self, DEFAULT_IAM_URI, Impersonation, impersonate},
     keeper::Renewal,
-    metadata_server,
+    metadata_server::{self, Server},
+    quoted::{credential_in, quoted, shown_path},
     service_account::ServiceAccountKey,
+    universe::DEFAULT_UNIVERSE_DOMAIN,
 };
 
 /// Google's token endpoint (AIP-4112).
 pub const DEFAULT_TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// Reaches every Google Cloud API that IAM allows; what the C++ plugin asked for.
 pub const DEFAULT_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
-/// The domain of Google's own cloud; the sovereign ones have others.
-pub const DEFAULT_UNIVERSE_DOMAIN: &str = "googleapis.com";
+/// What a token needs that only serves to become somebody else.
+pub(crate) const IAM_SCOPE: &str = "https://www.googleapis.com/auth/iam";
 
 /// The credential that the configuration names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// `ServiceAccountFile`: a JSON key (AIP-4112).
     ServiceAccountFile(PathBuf),
@@ -46,6 +52,21 @@ pub enum Credential {
     MetadataServer(Option<String>),
 }
 
+/// The secret itself may stand where a path should.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, shown) = match self {
+            Self::ServiceAccountFile(path) => ("ServiceAccountFile", shown_path(path)),
+            Self::AuthorizedUserFile(path) => ("AuthorizedUserFile", shown_path(path)),
+            Self::AuthorizedUser { client_id, .. } => ("AuthorizedUser", quoted(client_id)),
+            Self::CredentialsFile(path) => ("CredentialsFile", shown_path(path)),
+            Self::ApplicationDefault => return f.write_str("ApplicationDefault"),
+            Self::MetadataServer(account) => return f.debug_tuple("MetadataServer").field(account).finish(),
+        };
+        f.debug_tuple(name).field(&shown).finish()
+    }
+}
+
 /// A credential with the way to turn it into tokens. Files are read at every attempt, so that a new one is noticed.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -61,8 +82,9 @@ pub struct Source {
     pub iam_uri: Option<String>,
     /// `QuotaProject`.
     pub quota_project: Option<String>,
-    /// `UniverseDomain`.
-    pub universe_domain: Option<String>,
+    /// The account's universe: `UniverseDomain`, else the environment's, else [`DEFAULT_UNIVERSE_DOMAIN`]. A credential of another
+    /// is refused.
+    pub universe_domain: String,
 }
 
 /// A token, and what was learned with it.
@@ -74,8 +96,6 @@ pub struct Grant {
     pub principal: Option<String>,
     /// The project to bill, sent to Google as `X-Goog-User-Project` (AIP-4113).
     pub quota_project: Option<String>,
-    /// The universe that the credential belongs to.
-    pub universe_domain: String,
     /// The file that holds the credential, if every user of the machine may read it.
     pub exposed: Option<ExposedFile>,
     /// When the token is renewed.
@@ -92,7 +112,7 @@ impl Source {
             impersonation: None,
             iam_uri: None,
             quota_project: None,
-            universe_domain: None,
+            universe_domain: DEFAULT_UNIVERSE_DOMAIN.to_owned(),
         }
     }
 
@@ -102,7 +122,7 @@ impl Source {
     /// What stood in the way, with its remedy. Never ends anything: the next call starts afresh.
     pub async fn fetch(&self, world: &dyn World) -> Result<Grant, Failure> {
         let wanted = self.scopes.clone().unwrap_or_else(|| vec![DEFAULT_SCOPE.to_owned()]);
-        let to_impersonate = [DEFAULT_SCOPE.to_owned()];
+        let to_impersonate = [IAM_SCOPE.to_owned()];
         let scopes = if self.impersonation.is_some() { &to_impersonate[..] } else { &wanted };
         let asking = Asking { world, scopes, token_uri: self.token_uri.as_deref() };
         let mut grant = self.fetch_base(&asking).await?;
@@ -130,13 +150,15 @@ impl Source {
         const DEFAULT: &str = "ApplicationDefaultCredentials";
         match &self.credential {
             Credential::ServiceAccountFile(path) => {
-                let file = CredentialFile::read(asking.world, "ServiceAccountFile", path).await?;
+                let file =
+                    CredentialFile::read(asking.world, "ServiceAccountFile", path, &self.rule()).await?;
                 file.expect_type("service_account")?;
                 let key = Described::ServiceAccount(Box::new(ServiceAccountKey::read(&file)?));
                 self.fetch_described(asking, &file, &key).await
             }
             Credential::AuthorizedUserFile(path) => {
-                let file = CredentialFile::read(asking.world, "AuthorizedUserFile", path).await?;
+                let file =
+                    CredentialFile::read(asking.world, "AuthorizedUserFile", path, &self.rule()).await?;
                 file.expect_type("authorized_user")?;
                 let user = Described::AuthorizedUser(AuthorizedUser::read(&file)?);
                 self.fetch_described(asking, &file, &user).await
@@ -151,17 +173,21 @@ impl Source {
                     quota_project: None,
                 };
                 let token = Described::AuthorizedUser(user).fetch(asking, false).await?;
-                Ok(self.grant(token, None))
+                Ok(grant(token))
             }
             Credential::ApplicationDefault => match default_credentials::find(asking.world) {
-                Found::Named(path) | Found::WellKnown(path) => self.fetch_file(asking, DEFAULT, &path).await,
+                Found::Named(path) => match path.to_str().and_then(credential_in) {
+                    Some(what) => Err(credential_in_environment(DEFAULT, what)),
+                    None => self.fetch_file(asking, DEFAULT, &path).await,
+                },
+                Found::WellKnown(path) => self.fetch_file(asking, DEFAULT, &path).await,
                 Found::Nothing(well_known) => {
-                    let outcome = self.fetch_from_metadata_server(asking, None).await;
+                    let outcome = self.fetch_from_metadata_server(asking, Server::Detected).await;
                     outcome.map_err(|failure| nothing_found(&failure, DEFAULT, well_known.as_deref()))
                 }
             },
             Credential::MetadataServer(account) => {
-                self.fetch_from_metadata_server(asking, account.as_deref()).await
+                self.fetch_from_metadata_server(asking, Server::Configured(account.as_deref())).await
             }
         }
     }
@@ -172,7 +198,7 @@ impl Source {
         option: &'static str,
         path: &Path,
     ) -> Result<Grant, Failure> {
-        let file = CredentialFile::read(asking.world, option, path).await?;
+        let file = CredentialFile::read(asking.world, option, path, &self.rule()).await?;
         let described = Described::read(&file)?;
         self.fetch_described(asking, &file, &described).await
     }
@@ -183,29 +209,26 @@ impl Source {
         file: &CredentialFile,
         described: &Described,
     ) -> Result<Grant, Failure> {
-        let of_file = file.extra("universe_domain");
-        let of_file = of_file.as_deref();
-        let universe_domain = of_file.or(self.universe_domain.as_deref()).unwrap_or(DEFAULT_UNIVERSE_DOMAIN);
         // Google's libraries ask no token endpoint outside googleapis.com: service accounts sign for themselves there.
-        let self_signed = universe_domain != DEFAULT_UNIVERSE_DOMAIN && self.token_uri.is_none();
+        let self_signed = self.universe_domain != DEFAULT_UNIVERSE_DOMAIN && self.token_uri.is_none();
         let token = described.fetch(asking, self_signed).await?;
         Ok(Grant {
             principal: described.principal().map(str::to_owned),
             quota_project: described.quota_project().map(str::to_owned),
             exposed: file.exposed(),
-            ..self.grant(token, of_file)
+            ..grant(token)
         })
     }
 
     async fn fetch_from_metadata_server(
         &self,
         asking: &Asking<'_>,
-        account: Option<&str>,
+        server: Server<'_>,
     ) -> Result<Grant, Failure> {
         let scopes = if self.impersonation.is_some() { None } else { self.scopes.as_deref() };
-        let token = metadata_server::token(asking, account, scopes).await?;
-        let principal = account.map(str::to_owned);
-        Ok(Grant { principal, renewal: Renewal::MetadataServer, ..self.grant(token, None) })
+        let token = metadata_server::token(asking, server, scopes).await?;
+        let principal = server.account().map(str::to_owned);
+        Ok(Grant { principal, renewal: Renewal::MetadataServer, ..grant(token) })
     }
 
     async fn impersonated(
@@ -214,7 +237,7 @@ impl Source {
         base: Grant,
         impersonation: &Impersonation,
     ) -> Result<Grant, Failure> {
-        let of_universe = || match base.universe_domain.as_str() {
+        let of_universe = || match self.universe_domain.as_str() {
             DEFAULT_UNIVERSE_DOMAIN => DEFAULT_IAM_URI.to_owned(),
             other => format!("https://iamcredentials.{other}/"),
         };
@@ -232,17 +255,24 @@ impl Source {
         })
     }
 
-    fn grant(&self, token: AccessToken, universe_of_file: Option<&str>) -> Grant {
-        let universe_domain = universe_of_file.or(self.universe_domain.as_deref());
-        Grant {
-            token,
-            principal: None,
-            quota_project: None,
-            universe_domain: universe_domain.unwrap_or(DEFAULT_UNIVERSE_DOMAIN).to_owned(),
-            exposed: None,
-            renewal: Renewal::BeforeExpiry,
-        }
+    /// Where the credential's file may send the credential.
+    pub(crate) fn rule(&self) -> EndpointRule {
+        EndpointRule::of(self)
     }
+}
+
+/// A token of which nothing else is known.
+fn grant(token: AccessToken) -> Grant {
+    Grant { token, principal: None, quota_project: None, exposed: None, renewal: Renewal::BeforeExpiry }
+}
+
+/// The variable has to hold a path.
+fn credential_in_environment(option: &'static str, what: &str) -> Failure {
+    let cause = format!(
+        "the environment variable GOOGLE_APPLICATION_CREDENTIALS holds the credential itself, not a path: it looks like {what}"
+    );
+    let remedy = "write it to a file that Orthanc alone can read, and set the variable to the path of that file; if others may have seen it, replace the credential";
+    Failure::of_option(option, cause, remedy)
 }
 
 /// The search of AIP-4110 came to its end.
@@ -251,7 +281,7 @@ fn nothing_found(failure: &Failure, option: &'static str, well_known: Option<&Pa
         return Failure { option: Some(option), ..failure.clone() };
     }
     let looked = match well_known {
-        Some(path) => format!("{} is not there", path.display()),
+        Some(path) => format!("{} is not there", shown_path(path)),
         None => "there is no home folder to look for gcloud's file".to_owned(),
     };
     Failure {

@@ -9,6 +9,7 @@ use crate::{
     asking::Asking,
     credential_file::CredentialFile,
     http::{Method, shown_url},
+    quoted::{quoted, shown_path},
 };
 
 /// How a subject token is written down.
@@ -26,18 +27,14 @@ pub(crate) enum Format {
 impl Format {
     /// `format` of a `credential_source`.
     pub(crate) fn read(source: &CredentialFile) -> Result<Self, Failure> {
-        if !source.has("format") {
-            return Ok(Self::Text);
-        }
-        let format = source.object("format")?;
+        let Some(format) = source.optional_object("format")? else { return Ok(Self::Text) };
         match format.optional("type")? {
             None | Some("text") => Ok(Self::Text),
             Some("json") => {
                 Ok(Self::Json { member: format.mandatory("subject_token_field_name")?.to_owned() })
             }
-            Some(other) => {
-                Err(format.wrong(&format!("is of the type `{other}`, and only `text` and `json` are known")))
-            }
+            Some(other) => Err(format
+                .wrong(&format!("is of the type {}, and only `text` and `json` are known", quoted(other)))),
         }
     }
 
@@ -65,7 +62,11 @@ pub(crate) async fn of_file(
     let remedy = "check that the program that provides the token (Kubernetes, a login agent) runs and writes that file";
     let failure = |what: String| Failure {
         option: Some(option),
-        ..Failure::new(FailureKind::Transient, format!("the subject token's file {path} {what}"), remedy)
+        ..Failure::new(
+            FailureKind::Transient,
+            format!("the subject token's file {} {what}", shown_path(Path::new(path))),
+            remedy,
+        )
     };
     let content =
         world.read_file(Path::new(path)).map_err(|error| failure(format!("cannot be read: {error}")))?;
@@ -77,14 +78,14 @@ pub(crate) async fn of_url(
     asking: &Asking<'_>,
     option: &'static str,
     url: &str,
-    headers: &[(String, String)],
+    headers: &[(String, Secret)],
     format: &Format,
 ) -> Result<Secret, Failure> {
     let remedy = "check that the service that provides the subject token runs, and the `credential_source` of the credential's file";
     let mut request = Request::new(Method::Get, url);
     for (name, value) in headers {
         // Such headers often are a secret.
-        request = request.secret_header(name, value);
+        request = request.secret_header(name, value.expose());
     }
     let text =
         asking.text(&request, remedy).await.map_err(|failure| Failure { option: Some(option), ..failure })?;

@@ -1,13 +1,18 @@
 //! The one door to the outside: clock, dice, files and network.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     path::Path,
     pin::Pin,
     time::{Duration, SystemTime},
 };
 
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::{
+    digest::{SHA256, digest},
+    rand::{SecureRandom, SystemRandom},
+};
+use zeroize::Zeroizing;
 
 use crate::{
     TransportError, child,
@@ -32,6 +37,14 @@ pub trait World: Send + Sync {
     /// Whatever the operating system says, and `InvalidInput` for what is no regular file or too large.
     fn read_file(&self, path: &Path) -> io::Result<FileContent>;
 
+    /// Looks at a file without reading it.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp> {
+        self.read_file(path).map(|content| FileStamp::of_content(&content))
+    }
+
     /// A variable of the environment; `None` where it is not set or no text.
     fn env(&self, name: &str) -> Option<String>;
 
@@ -52,9 +65,26 @@ pub trait World: Send + Sync {
 #[derive(Clone)]
 pub struct FileContent {
     /// Its bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
     /// Users other than its owner and group may read it.
     pub readable_by_others: bool,
+    /// Users other than its owner may write it.
+    pub writable_by_others: bool,
+}
+
+/// What shows that a file is another or has other content than before, without reading it: its size, times and identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStamp {
+    digest: Vec<u8>,
+    /// When it was written last; `None` where nobody says.
+    pub modified: Option<SystemTime>,
+}
+
+impl FileStamp {
+    /// Of a file's content, for a world without a file system.
+    pub fn of_content(content: &FileContent) -> Self {
+        Self { digest: digest(&SHA256, &content.bytes).as_ref().to_vec(), modified: None }
+    }
 }
 
 /// A credential file is a few kilobytes; what is larger is another file, and is not read into Orthanc's memory.
@@ -97,7 +127,35 @@ impl World for Outside {
         if metadata.len() > LARGEST_FILE {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is larger than 1 MiB"));
         }
-        Ok(FileContent { bytes: fs::read(path)?, readable_by_others: readable_by_others(&metadata) })
+        let mut file = File::open(path)?;
+        // Once more, of what is open now.
+        let metadata = file.metadata()?;
+        let length = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or_default();
+        // One buffer, which does not grow: what it left behind would not be overwritten. A file that grew meanwhile is met half
+        // written, and read again.
+        let mut bytes = Zeroizing::new(vec![0; length]);
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        let others_may = |rights| others_may(&metadata, rights);
+        Ok(FileContent {
+            bytes,
+            readable_by_others: others_may(0o004),
+            writable_by_others: others_may(0o022),
+        })
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp> {
+        let metadata = fs::metadata(path)?;
+        let modified = metadata.modified().ok();
+        Ok(FileStamp { digest: identity(&metadata), modified })
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the door that the ban leads to")]
@@ -119,12 +177,27 @@ impl World for Outside {
 }
 
 #[cfg(unix)]
-fn readable_by_others(metadata: &fs::Metadata) -> bool {
+fn others_may(metadata: &fs::Metadata, rights: u32) -> bool {
     use std::os::unix::fs::MetadataExt;
-    metadata.mode() & 0o004 != 0
+    metadata.mode() & rights != 0
 }
 
 #[cfg(not(unix))]
-fn readable_by_others(_: &fs::Metadata) -> bool {
+fn others_may(_: &fs::Metadata, _: u32) -> bool {
     false
+}
+
+/// Size, times and identity in bytes. The time of the last change of state moves with each writing, whatever times are set.
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> Vec<u8> {
+    use std::os::unix::fs::MetadataExt;
+    let numbers = [metadata.len(), metadata.dev(), metadata.ino()].map(u64::to_ne_bytes);
+    let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+    let mode = u64::from(metadata.mode()).to_ne_bytes();
+    [numbers.concat(), times.map(i64::to_ne_bytes).concat(), mode.to_vec()].concat()
+}
+
+#[cfg(not(unix))]
+fn identity(metadata: &fs::Metadata) -> Vec<u8> {
+    metadata.len().to_ne_bytes().to_vec()
 }

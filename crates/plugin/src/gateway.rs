@@ -155,11 +155,10 @@ fn try_begin(
             timeout: account.own_timeout.unwrap_or(without_limit),
             in_trouble: Arc::clone(&in_trouble),
         });
-        let of_account = account.clone();
         stores.push(Store {
             name: account.name.clone(),
             secret: Some(secret),
-            root: Arc::new(move |universe_domain| of_account.url(universe_domain)),
+            root: account.url().to_owned(),
             tokens: account.source.is_some().then(|| handle.clone()),
             authorization: account.own_authorization(),
             on_conflict: account.on_conflict,

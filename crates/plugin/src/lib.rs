@@ -166,7 +166,8 @@ fn read_configuration(host: &Host) -> (Configuration, Vec<Finding>) {
             return Default::default();
         }
     };
-    let (configuration, findings) = orthanc_gcp_configuration::read(&text);
+    let environment = Outside::new(Configuration::default().http);
+    let (configuration, findings) = orthanc_gcp_configuration::read_in(&text, &|name| environment.env(name));
     for finding in &findings {
         match finding.severity {
             Severity::Error => tracing::error!("{finding}"),

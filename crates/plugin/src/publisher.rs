@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Kept, World};
+use google_credentials::{Kept, World};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -230,8 +230,7 @@ impl Entry {
         match seen {
             Seen::Holds if !self.announced && self.can_be_used() => {
                 self.announced = true;
-                let universe = self.kept.borrow().grant().map(|grant| grant.universe_domain.clone());
-                let url = account.url(universe.as_deref().unwrap_or(DEFAULT_UNIVERSE_DOMAIN));
+                let url = account.url();
                 let way = match transport {
                     Transport::Gateway { .. } => ", through the gateway",
                     Transport::Direct | Transport::FallenBack(_) | Transport::Blocked(_) => "",

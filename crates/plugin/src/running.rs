@@ -28,7 +28,7 @@ use crate::{
     port::Port,
     publication::Wipe,
     publisher::Publisher,
-    status::{self, History, Live, LiveAccount, Phase, Status, Trouble, store_url},
+    status::{self, History, Live, LiveAccount, Phase, Status, Trouble},
     store_check::check_store,
 };
 
@@ -147,8 +147,7 @@ async fn run(
         }
     }
     let live = |((account, handle), transport): ((Account, TokenHandle), Transport)| {
-        let failure =
-            transport.is_direct().then(|| direct::failure(host.version(), &http, &store_url(&account, None)));
+        let failure = transport.is_direct().then(|| direct::failure(host.version(), &http, account.url()));
         let live = LiveAccount::new(account, transport, handle, world.now());
         Arc::new(live.with_transport_failure(failure.flatten()))
     };

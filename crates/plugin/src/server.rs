@@ -1,6 +1,6 @@
 //! What the DICOMweb plugin is told of an account.
 
-use google_credentials::{DEFAULT_UNIVERSE_DOMAIN, Kept};
+use google_credentials::Kept;
 use orthanc_gcp_configuration::Account;
 use serde_json::{Map, Value, json};
 
@@ -24,9 +24,7 @@ pub(crate) fn server(account: &Account, transport: &Transport, kept: &Kept) -> O
             if let Value::Object(headers) = headers {
                 authorize(headers, account, kept);
             }
-            let universe_domain =
-                kept.grant().map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| &grant.universe_domain);
-            (account.url(universe_domain), account.http_timeout)
+            (account.url().to_owned(), account.http_timeout)
         }
     };
     server.insert("Url".to_owned(), url.into());
@@ -92,7 +90,6 @@ mod tests {
             token: AccessToken { value, obtained_at: now, expires_at: now + Duration::from_secs(3600) },
             principal: None,
             quota_project: quota_project.map(str::to_owned),
-            universe_domain: "googleapis.com".to_owned(),
             exposed: None,
             renewal: Renewal::BeforeExpiry,
         })
@@ -108,7 +105,7 @@ mod tests {
         assert_eq!(
             direct(&account, &kept(Some("billed"))),
             json!({
-                "Url": account.url("googleapis.com"), "Timeout": 7, "ChunkedTransfers": false,
+                "Url": account.url(), "Timeout": 7, "ChunkedTransfers": false,
                 "HasWadoRsUniversalTransferSyntax": "0",
                 "HttpHeaders": {"X-Site": "7", "Authorization": "Bearer ya29.t", "X-Goog-User-Project": "billed"},
             })
@@ -120,7 +117,7 @@ mod tests {
         let account = with_a_key_file(&json!({}));
         assert_eq!(
             direct(&account, &kept(None)),
-            json!({"Url": account.url("googleapis.com"), "Timeout": 3600,
+            json!({"Url": account.url(), "Timeout": 3600,
                 "HttpHeaders": {"Authorization": "Bearer ya29.t"}})
         );
     }

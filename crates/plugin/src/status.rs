@@ -25,7 +25,7 @@ use dicomweb_gateway::Gateway;
 use google_credentials::World;
 use orthanc_gcp_configuration::{Account, Configuration, Finding, SECTION, Severity};
 
-pub(crate) use account::{LiveAccount, store_url};
+pub(crate) use account::LiveAccount;
 pub(crate) use description::describe;
 pub(crate) use history::{History, keep_history};
 pub(crate) use jobs::{Jobs, jobs, serve_jobs};

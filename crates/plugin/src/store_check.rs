@@ -11,7 +11,7 @@ use std::{
 };
 
 use google_credentials::{
-    DEFAULT_UNIVERSE_DOMAIN, Failure, FailureKind, Grant, Kept, Method, Request, World,
+    Failure, FailureKind, Grant, Kept, Method, Request, World,
     keeper::{LONGEST_WAIT, next_look},
     remedy,
 };
@@ -134,8 +134,7 @@ async fn ask(
     account: &Account,
     grant: Option<&Grant>,
 ) -> Result<(), (Failure, Option<u16>)> {
-    let universe_domain = grant.map_or(DEFAULT_UNIVERSE_DOMAIN, |grant| &grant.universe_domain);
-    let url = format!("{}{SEARCH}", account.url(universe_domain));
+    let url = format!("{}{SEARCH}", account.url());
     let mut request = Request::new(Method::Get, &url).header("Accept", "application/dicom+json");
     if let Some(grant) = grant {
         request = request.secret_header("Authorization", format!("Bearer {}", grant.token.value.expose()));

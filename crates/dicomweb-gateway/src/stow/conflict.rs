@@ -115,7 +115,7 @@ pub(super) async fn settle(way: Way<'_>, held: &Arc<Held>, outcome: Outcome) -> 
 
 async fn overwrite(way: Way<'_>, held: &Arc<Held>, name: Arc<Name>) -> Outcome {
     way.shared.remembered.forget(&way.store.name, name.instance.as_str());
-    if way.store.url(None, "").contains("/v1beta1/") {
+    if way.store.url("").contains("/v1beta1/") {
         // Google's own update, in one step.
         let sent = send::sent_alone_with(way, Method::PUT, way.study, held).await;
         return sent.unwrap_or_else(|refusal| Outcome::failed(refusal.in_words()));

@@ -164,7 +164,7 @@ impl Upload<'_> {
         more: Vec<answer::Item>,
         otherwise: String,
     ) -> Response<ResponseBody> {
-        let root = self.way.store.url(None, "");
+        let root = self.way.store.url("");
         let mut answer = Answer::new(format, root, self.way.study, self.records.close());
         (answer.more, answer.otherwise) = (more, otherwise);
         let (status, content_type) = (answer.status(), answer.content_type());

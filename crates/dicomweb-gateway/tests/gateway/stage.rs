@@ -107,7 +107,7 @@ impl Stage {
         let store = Store {
             name: ACCOUNT.to_owned(),
             secret: secret.map(Secret::new),
-            root: Arc::new(move |_| root.clone()),
+            root,
             tokens: Some(tokens),
             authorization: None,
             on_conflict,

@@ -59,7 +59,11 @@ impl World for Script {
         let content =
             if file.len() > 1 { file.pop_front().flatten() } else { file.front().cloned().flatten() };
         match content {
-            Some(text) => Ok(FileContent { bytes: text.into_bytes(), readable_by_others: true }),
+            Some(text) => Ok(FileContent {
+                bytes: text.into_bytes().into(),
+                readable_by_others: true,
+                writable_by_others: false,
+            }),
             None => Err(io::Error::from(io::ErrorKind::NotFound)),
         }
     }

@@ -19,7 +19,7 @@ const NAME: &str = "application_default_credentials.json";
 /// The login's file names no token endpoint, and so would ask Google.
 fn source(stage: &Stage) -> Source {
     let token_uri = Some(stage.emulator.token_url());
-    Source { token_uri, ..Source::of(Credential::ApplicationDefault) }
+    Source { token_uri, ..stage.source(Credential::ApplicationDefault) }
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn the_first_place_that_holds_something_decides() {
     assert_eq!(stage.emulator.requests().len(), 0, "a file that is named is not passed over");
     let subject = SubjectSource::TextFile(stage.subject(SubjectForm::Text));
     stage.emulator.external_account(&subject).write(&named).unwrap();
-    let without_token_uri = Source::of(Credential::ApplicationDefault);
+    let without_token_uri = stage.source(Credential::ApplicationDefault);
     assert_eq!(routes(&stage.granted(&without_token_uri).1), [Sts]);
 }
 

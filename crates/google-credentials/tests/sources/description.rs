@@ -10,7 +10,7 @@ use crate::stage::Stage;
 
 #[track_caller]
 fn check(stage: &Stage, credential: Credential, kind: &str, principal: Option<&str>) {
-    check_source(stage, &Source::of(credential), kind, principal);
+    check_source(stage, &stage.source(credential), kind, principal);
 }
 
 #[track_caller]
@@ -44,7 +44,7 @@ fn keys_and_users() {
     check(&stage, Credential::AuthorizedUserFile(named), "user", Some("ann@ward.example"));
     let source = Source {
         impersonation: Impersonation::parse("between@x.y,target@x.y"),
-        ..Source::of(Credential::ServiceAccountFile(key))
+        ..stage.source(Credential::ServiceAccountFile(key))
     };
     check_source(
         &stage,
@@ -104,7 +104,7 @@ fn a_metadata_server_says_whose_machine_it_is() {
         (Credential::MetadataServer(None), "metadata server"),
         (Credential::ApplicationDefault, "application default credentials: metadata server"),
     ] {
-        let (quick, full) = stage.described(&Source::of(credential));
+        let (quick, full) = stage.described(&stage.source(credential));
         assert_eq!((quick.kind.as_str(), quick.principal), (kind, None));
         assert_eq!(full.kind, kind);
         let principal = full.principal.unwrap();

@@ -101,39 +101,39 @@ fn cases(stage: &Stage) -> Vec<Case> {
         cases.push(Case { name: name.to_owned(), source, environment: Vec::new(), kind });
     };
     let files = emulator.write_files(&stage.path("files"), &[]).unwrap();
-    let key = Source::of(Credential::ServiceAccountFile(files.service_account.clone()));
+    let key = stage.source(Credential::ServiceAccountFile(files.service_account.clone()));
     let two = Some(vec![HEALTHCARE.to_owned(), "openid".to_owned()]);
     add("key", "service_account", key.clone());
     add(
         "key, PKCS#1",
         "service_account",
-        Source::of(Credential::ServiceAccountFile(files.service_account_pkcs1)),
+        stage.source(Credential::ServiceAccountFile(files.service_account_pkcs1)),
     );
     add("key, two scopes", "service_account", Source { scopes: two.clone(), ..key });
     let user = Source {
         token_uri: Some(emulator.token_url()),
-        ..Source::of(Credential::AuthorizedUserFile(files.authorized_user))
+        ..stage.source(Credential::AuthorizedUserFile(files.authorized_user))
     };
     add("login", "user", user.clone());
     add("login, scopes", "user", Source { scopes: Some(vec![PLATFORM.to_owned()]), ..user });
-    add("machine", "metadata", Source::of(Credential::MetadataServer(None)));
+    add("machine", "metadata", stage.source(Credential::MetadataServer(None)));
     let named = Credential::MetadataServer(Some(emulator.metadata_service_account()));
-    add("machine, by name", "metadata", Source::of(named));
+    add("machine, by name", "metadata", stage.source(named));
     add(
         "machine, scopes",
         "metadata",
-        Source { scopes: two.clone(), ..Source::of(Credential::MetadataServer(None)) },
+        Source { scopes: two.clone(), ..stage.source(Credential::MetadataServer(None)) },
     );
     let impersonating = Source {
         impersonation: Impersonation::parse(&emulator.impersonation_target()),
         iam_uri: Some(format!("{}/", emulator.https_url())),
-        ..Source::of(Credential::MetadataServer(None))
+        ..stage.source(Credential::MetadataServer(None))
     };
     add("machine, impersonating", "impersonating_machine", impersonating);
     for (name, kind, credential) in credential_files(stage) {
         let path = stage.path(&format!("{name}.json"));
         credential.write(&path).unwrap();
-        add(name, kind, Source::of(Credential::CredentialsFile(path)));
+        add(name, kind, stage.source(Credential::CredentialsFile(path)));
     }
     let mut berlin: Value = serde_json::from_str(&emulator.service_account_key_json()).unwrap();
     berlin["universe_domain"] = json!("apis-berlin.example");
@@ -142,7 +142,11 @@ fn cases(stage: &Stage) -> Vec<Case> {
     add(
         "key of another universe",
         "service_account",
-        Source { scopes: two, ..Source::of(Credential::ServiceAccountFile(path)) },
+        Source {
+            scopes: two,
+            universe_domain: "apis-berlin.example".to_owned(),
+            ..stage.source(Credential::ServiceAccountFile(path))
+        },
     );
 
     let aws = emulator.aws_user_credentials();
@@ -156,7 +160,7 @@ fn cases(stage: &Stage) -> Vec<Case> {
         ];
         let environment = environment.into_iter();
         let environment = environment.filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        let source = Source::of(Credential::CredentialsFile(stage.path("AWS.json")));
+        let source = stage.source(Credential::CredentialsFile(stage.path("AWS.json")));
         cases.push(Case { name: name.to_owned(), source, environment: environment.collect(), kind: "aws" });
     }
     let named = |path: &Path| vec![("GOOGLE_APPLICATION_CREDENTIALS".to_owned(), path.display().to_string())];
@@ -166,7 +170,7 @@ fn cases(stage: &Stage) -> Vec<Case> {
         ("default, workforce login", named(&stage.path("workforce login.json"))),
         ("default, machine", vec![("HOME".to_owned(), stage.path("").display().to_string())]),
     ] {
-        let source = Source::of(Credential::ApplicationDefault);
+        let source = stage.source(Credential::ApplicationDefault);
         cases.push(Case { name: name.to_owned(), source, environment, kind: "default" });
     }
     cases

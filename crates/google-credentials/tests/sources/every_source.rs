@@ -21,7 +21,6 @@ fn check(stage: &Stage, name: &str, source: &Source, expected: &Expected) {
     assert_eq!(routes(&seen), expected.routes, "{name}");
     assert_eq!(grant.principal, expected.principal, "{name}");
     assert_eq!(grant.quota_project.as_deref(), expected.quota_project, "{name}");
-    assert_eq!(grant.universe_domain, "googleapis.com", "{name}");
     assert_eq!(grant.exposed, None, "{name}");
     let metadata_server = matches!(source.credential, Credential::MetadataServer(_));
     let renewal = if metadata_server { Renewal::MetadataServer } else { Renewal::BeforeExpiry };
@@ -59,7 +58,7 @@ fn keys_and_logins() {
         ("any file, login", Credential::CredentialsFile(files.authorized_user), None, quota),
         ("login, inline", inline, None, None),
     ] {
-        let source = Source { token_uri: Some(stage.emulator.token_url()), ..Source::of(credential) };
+        let source = Source { token_uri: Some(stage.emulator.token_url()), ..stage.source(credential) };
         check(&stage, name, &source, &Expected { routes: &[Token], principal, quota_project });
     }
 }
@@ -170,7 +169,7 @@ fn machines_of_google() {
     let stage = Stage::new().on_google();
     let email = stage.emulator.metadata_service_account();
     for account in [None, Some(email)] {
-        let source = Source::of(Credential::MetadataServer(account.clone()));
+        let source = stage.source(Credential::MetadataServer(account.clone()));
         let expected = Expected { routes: &[Metadata], principal: account, quota_project: None };
         check(&stage, "metadata server", &source, &expected);
     }

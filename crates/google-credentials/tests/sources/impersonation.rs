@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::stage::{Stage, routes};
 
 const PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
+const IAM: &str = "https://www.googleapis.com/auth/iam";
 const HEALTHCARE: &str = "https://www.googleapis.com/auth/cloud-healthcare";
 
 fn impersonating(stage: &Stage, source: Source, accounts: &[&str]) -> Source {
@@ -28,7 +29,7 @@ fn impersonating(stage: &Stage, source: Source, accounts: &[&str]) -> Source {
 fn by_key(stage: &Stage) -> Source {
     let path = stage.path("key.json");
     stage.emulator.write_service_account_key(&path).unwrap();
-    Source::of(Credential::ServiceAccountFile(path))
+    stage.source(Credential::ServiceAccountFile(path))
 }
 
 #[test]
@@ -39,13 +40,13 @@ fn any_credential_can_act_as_another_account() {
     stage.emulator.write_authorized_user(&user).unwrap();
     let user = Source {
         token_uri: Some(stage.emulator.token_url()),
-        ..Source::of(Credential::AuthorizedUserFile(user))
+        ..stage.source(Credential::AuthorizedUserFile(user))
     };
     let subject = SubjectSource::TextFile(stage.subject(SubjectForm::Text));
     let bases = [
         ("key", by_key(&stage), Token, None),
         ("login", user, Token, Some("demo")),
-        ("metadata server", Source::of(Credential::MetadataServer(None)), Metadata, None),
+        ("metadata server", stage.source(Credential::MetadataServer(None)), Metadata, None),
         ("federated", stage.file(&stage.emulator.external_account(&subject)), Sts, None),
     ];
     for (name, base, route, quota_project) in bases {
@@ -66,7 +67,7 @@ fn any_credential_can_act_as_another_account() {
             assert_eq!((seen[1].method.as_str(), &seen[1].path), ("POST", &path));
             // What is asked for first is the right to act as somebody else, whatever the second is for.
             if route == Sts {
-                assert_eq!(seen[0].fields["scope"], PLATFORM);
+                assert_eq!(seen[0].fields["scope"], IAM);
             }
             assert_eq!(seen[0].query, None, "{name}");
             assert_eq!(grant.principal.as_deref(), Some(target.as_str()), "{name}");
@@ -152,7 +153,7 @@ fn other_answers_of_iam_have_their_sentence() {
 
     // A machine whose scopes do not reach IAM.
     stage.emulator.change_settings(|settings| settings.metadata_scopes = vec![HEALTHCARE.to_owned()]);
-    let machine = Source::of(Credential::MetadataServer(None));
+    let machine = stage.source(Credential::MetadataServer(None));
     let failure = stage.refused(&impersonating(&stage, machine, &[&target]));
     assert_eq!(failure.kind, NeedsPerson);
     assert!(failure.remedy.contains("lacks a scope") && failure.remedy.contains(PLATFORM), "{failure}");
@@ -203,7 +204,7 @@ fn other_answers_of_iam_have_their_sentence() {
 fn a_wrong_clock_does_not_change_the_life_of_a_token() {
     let mut stage = Stage::new().on_google();
     let target = stage.emulator.impersonation_target();
-    let machine = impersonating(&stage, Source::of(Credential::MetadataServer(None)), &[&target]);
+    let machine = impersonating(&stage, stage.source(Credential::MetadataServer(None)), &[&target]);
     for ahead in [-86_400, -1_800, 0, 1_800, 7_200, 86_400] {
         stage.set_clock_ahead(ahead);
         let life = stage.granted(&machine).0.token.lifetime().as_secs();

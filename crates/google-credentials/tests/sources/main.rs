@@ -29,6 +29,8 @@ mod kept_alive;
 #[cfg(test)]
 mod metadata_server;
 #[cfg(test)]
+mod odd_files;
+#[cfg(test)]
 mod options;
 #[cfg(test)]
 mod probe;
@@ -38,5 +40,7 @@ mod proxies;
 mod refusals;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod steering;
 #[cfg(test)]
 mod subject_tokens;

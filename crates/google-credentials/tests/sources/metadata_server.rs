@@ -83,14 +83,21 @@ fn it_is_never_asked_through_the_proxy() {
     proxy.accept().expect("the token exchange goes through the proxy, and so this test can fail");
 }
 
+/// Stand-ins in Kubernetes answer without the header; where the configuration wants the server, a token is proof enough.
 #[test]
-fn what_answers_must_say_that_it_is_google_s() {
+fn a_configured_server_need_not_say_that_it_is_google_s() {
     let stage = Stage::new().on_google();
-    let answer =
-        r#"{"access_token":"ya29.of-somebody-else-entirely","expires_in":3599,"token_type":"Bearer"}"#;
-    for status in [200, 404, 502] {
+    let token = r#"{"access_token":"ya29.of-a-stand-in","expires_in":3599,"token_type":"Bearer"}"#;
+    // Faults strike before the server adds its own header.
+    let of_stand_in =
+        |stage: &Stage| stage.emulator.faults().add(Fault::answer(Metadata, 200, token).times(1));
+    for source in [source(), Source::of(Credential::ApplicationDefault)] {
+        of_stand_in(&stage);
+        assert_eq!(stage.fetch(&source).unwrap().token.value.expose(), "ya29.of-a-stand-in");
+    }
+    // Neither a token nor Google's.
+    for (status, answer) in [(200, "<html>Welcome</html>"), (200, "{}"), (404, token), (502, token)] {
         stage.emulator.faults().add(Fault::answer(Metadata, status, answer).times(1));
-        // Faults strike before the server adds its own header.
         let failure = stage.refused(&source());
         assert_eq!(failure.kind, Transient);
         let said = format!("answered {status} without the header `Metadata-Flavor: Google`");

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::stage::{Stage, routes};
 
 const PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
+const IAM: &str = "https://www.googleapis.com/auth/iam";
 const HEALTHCARE: &str = "https://www.googleapis.com/auth/cloud-healthcare";
 
 /// Header and claims of a signed token (RFC 7519 section 3).
@@ -28,7 +29,7 @@ fn key(stage: &Stage, change: impl FnOnce(&mut Value)) -> Source {
     let path = stage.path("key.json");
     std::fs::write(&path, content.to_string()).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    Source::of(Credential::ServiceAccountFile(path))
+    stage.source(Credential::ServiceAccountFile(path))
 }
 
 fn scopes(scopes: &[&str]) -> Vec<String> {
@@ -41,8 +42,8 @@ fn the_scope_of_the_healthcare_api_suffices() {
     let subject = SubjectSource::TextFile(stage.subject(SubjectForm::Text));
     let path = stage.path("federated.json");
     stage.emulator.external_account(&subject).write(&path).unwrap();
-    let machine = Source::of(Credential::MetadataServer(None));
-    let federated = Source::of(Credential::CredentialsFile(path));
+    let machine = stage.source(Credential::MetadataServer(None));
+    let federated = stage.source(Credential::CredentialsFile(path));
     for (wanted, joined) in [
         (None, PLATFORM.to_owned()),
         (Some(scopes(&[HEALTHCARE])), HEALTHCARE.to_owned()),
@@ -56,7 +57,7 @@ fn the_scope_of_the_healthcare_api_suffices() {
         assert_eq!(stage.granted(&with(machine.clone())).1[0].query, query);
         let impersonated = stage.emulator.impersonated_service_account(SourceCredentials::ServiceAccount);
         let (_, seen) = stage.granted(&with(stage.file(&impersonated)));
-        assert_eq!(parts(&seen[0].fields["assertion"])[1]["scope"], PLATFORM, "the source's is its own");
+        assert_eq!(parts(&seen[0].fields["assertion"])[1]["scope"], IAM, "the source's is its own");
         let list: Vec<&str> = joined.split(' ').collect();
         assert_eq!(serde_json::from_str::<Value>(&seen[1].fields["scope"]).unwrap(), json!(list));
     }
@@ -75,7 +76,7 @@ fn a_login_keeps_its_own_scopes() {
     let source = Source {
         token_uri: Some(stage.emulator.token_url()),
         scopes: Some(scopes(&[HEALTHCARE])),
-        ..Source::of(Credential::AuthorizedUserFile(path))
+        ..stage.source(Credential::AuthorizedUserFile(path))
     };
     let (_, seen) = stage.granted(&source);
     assert_eq!(seen[0].fields.get("scope"), None);
@@ -108,7 +109,7 @@ fn a_store_that_wants_a_quota_project_is_told_one() {
     stage.emulator.write_authorized_user(&path).unwrap();
     let source = Source {
         token_uri: Some(stage.emulator.token_url()),
-        ..Source::of(Credential::AuthorizedUserFile(path))
+        ..stage.source(Credential::AuthorizedUserFile(path))
     };
     stage.granted(&source);
     let other = stage.fetch(&Source { quota_project: Some("other".to_owned()), ..source }).unwrap();
@@ -119,16 +120,15 @@ fn a_store_that_wants_a_quota_project_is_told_one() {
 fn in_another_universe_a_service_account_signs_for_itself() {
     let stage = Stage::new();
     let account = stage.emulator.service_account();
-    for (of_file, of_option, expected) in [
-        (Some("apis-berlin.example"), None, "apis-berlin.example"),
-        (None, Some("apis-berlin.example"), "apis-berlin.example"),
-        (Some("apis-paris.example"), Some("apis-berlin.example"), "apis-paris.example"),
-    ] {
-        let mut source = key(&stage, |content| content["universe_domain"] = json!(of_file));
-        source.universe_domain = of_option.map(str::to_owned);
+    let expected = "apis-berlin.example";
+    for of_file in [Some("apis-berlin.example"), Some("APIS-Berlin.example"), Some(""), None] {
+        let mut source = key(&stage, |content| {
+            content["universe_domain"] = json!(of_file);
+            content["token_uri"] = json!("https://oauth2.googleapis.com/token");
+        });
+        source.universe_domain = expected.to_owned();
         let grant = stage.fetch(&source).unwrap();
         assert_eq!(stage.emulator.requests().len(), 0, "no token endpoint is asked there");
-        assert_eq!(grant.universe_domain, expected);
         let token = grant.token.value.expose();
         orthanc_testbed::assert_no_secret(&stage.said.text(), &[token.to_owned()]);
         let [header, claims] = parts(token);
@@ -141,6 +141,7 @@ fn in_another_universe_a_service_account_signs_for_itself() {
 
         // To act as somebody else it asks the universe's own IAM, whose name nobody knows here.
         source.impersonation = google_credentials::Impersonation::parse("target@example.com");
+        source.iam_uri = None;
         let failure = stage.refused(&source);
         assert!(
             failure.cause.contains(&format!("https://iamcredentials.{expected}/v1/projects/-/")),
@@ -153,9 +154,9 @@ fn in_another_universe_a_service_account_signs_for_itself() {
 fn a_token_uri_of_the_configuration_is_asked_in_any_universe() {
     let stage = Stage::new();
     let source = key(&stage, |content| content["universe_domain"] = json!("apis-berlin.example"));
-    let source = Source { token_uri: Some(stage.emulator.token_url()), ..source };
-    let (grant, seen) = stage.granted(&source);
-    assert_eq!((routes(&seen), grant.universe_domain.as_str()), (vec![Token], "apis-berlin.example"));
+    let universe_domain = "apis-berlin.example".to_owned();
+    let source = Source { token_uri: Some(stage.emulator.token_url()), universe_domain, ..source };
+    assert_eq!(routes(&stage.granted(&source).1), [Token]);
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn an_iam_uri_of_the_configuration_is_asked_in_any_universe() {
     let source = key(&stage, |content| content["universe_domain"] = json!("apis-berlin.example"));
     let source = Source {
         token_uri: Some(stage.emulator.token_url()),
-        iam_uri: Some(format!("{}/", stage.emulator.https_url())),
+        universe_domain: "apis-berlin.example".to_owned(),
         impersonation: google_credentials::Impersonation::parse(&target),
         ..source
     };

@@ -16,7 +16,7 @@ use crate::stage::Stage;
 fn of_content(stage: &Stage, content: &str) -> Source {
     let path = stage.path("credential.json");
     fs::write(&path, content).unwrap();
-    Source::of(Credential::CredentialsFile(path))
+    stage.source(Credential::CredentialsFile(path))
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn each_missing_member_is_named() {
     let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let subject = SubjectSource::TextUrl;
     for (content, members) in [
-        (parse(&emulator.service_account_key_json()), &["client_email", "private_key", "private_key_id"][..]),
+        (parse(&emulator.service_account_key_json()), &["client_email", "private_key"][..]),
         (parse(&emulator.authorized_user_json()), &["client_id", "client_secret", "refresh_token"]),
         (
             emulator.external_account(&subject).json(),
@@ -92,11 +92,11 @@ fn each_missing_member_is_named() {
 fn logins_and_keys_that_are_over_say_so() {
     let stage = Stage::new();
     let source =
-        |credential| Source { token_uri: Some(stage.emulator.token_url()), ..Source::of(credential) };
+        |credential| Source { token_uri: Some(stage.emulator.token_url()), ..stage.source(credential) };
     let files = stage.emulator.write_files(stage.folder.path(), &[]).unwrap();
     let key = source(Credential::ServiceAccountFile(files.service_account.clone()));
     let user = source(Credential::CredentialsFile(files.authorized_user));
-    let workforce = Source::of(Credential::CredentialsFile(files.more.external_account_authorized_user));
+    let workforce = stage.source(Credential::CredentialsFile(files.more.external_account_authorized_user));
     for source in [&key, &user, &workforce] {
         stage.granted(source);
     }
@@ -118,7 +118,7 @@ fn a_wrong_clock_is_measured_and_heals() {
     let mut stage = Stage::new();
     let path = stage.path("key.json");
     stage.emulator.write_service_account_key(&path).unwrap();
-    let source = Source::of(Credential::ServiceAccountFile(path));
+    let source = stage.source(Credential::ServiceAccountFile(path));
     for (ahead, said) in [(7_290, "2 h 1 min ahead of"), (-90_061, "1 d 1 h behind")] {
         stage.set_clock_ahead(ahead);
         let failure = stage.refused(&source);
@@ -138,7 +138,7 @@ fn servers_that_quote_the_request_bring_no_secret_into_the_log() {
     stage.emulator.write_authorized_user(&path).unwrap();
     let source = Source {
         token_uri: Some(stage.emulator.token_url()),
-        ..Source::of(Credential::AuthorizedUserFile(path))
+        ..stage.source(Credential::AuthorizedUserFile(path))
     };
     let user = stage.emulator.authorized_user();
     let in_form = url::form_urlencoded::byte_serialize(user.refresh_token.as_bytes()).collect();
@@ -158,11 +158,11 @@ fn servers_that_quote_the_request_bring_no_secret_into_the_log() {
     let sent = stage.granted(&federated).1[0].fields["subject_token"].clone();
     quotes(&stage, Route::Sts, &federated, &sent);
     let machine = Stage::new().on_google();
-    let token = machine.granted(&Source::of(Credential::MetadataServer(None))).0.token.value;
+    let token = machine.granted(&stage.source(Credential::MetadataServer(None))).0.token.value;
     let impersonating = Source {
         impersonation: Impersonation::parse(&machine.emulator.impersonation_target()),
         iam_uri: Some(format!("{}/", machine.emulator.https_url())),
-        ..Source::of(Credential::MetadataServer(None))
+        ..stage.source(Credential::MetadataServer(None))
     };
     // The metadata server gives the same token again, so that it is known what will be sent.
     quotes(&machine, Route::Iam, &impersonating, token.expose());
@@ -195,7 +195,7 @@ fn answers_of_every_endpoint_that_are_none_are_transient() {
         (Route::Sts, files.more.external_account_authorized_user),
         (Route::Iam, files.more.impersonated_service_account),
     ] {
-        let source = Source::of(Credential::CredentialsFile(path));
+        let source = stage.source(Credential::CredentialsFile(path));
         let page =
             |status| Fault::answer(route, status, "<html>portal</html>").header("Content-Type", "text/html");
         for fault in [

@@ -9,8 +9,9 @@ use std::{
 };
 
 use google_credentials::{
-    BoxFuture, Command, CommandOutput, Credential, Description, Failure, FileContent, Grant, HttpSettings,
-    Method, Outside, PeerVerification, Proxy, Request, Response, Source, TransportError, Verbosity, World,
+    BoxFuture, Command, CommandOutput, Credential, Description, Failure, FileContent, FileStamp, Grant,
+    HttpSettings, Method, Outside, PeerVerification, Proxy, Request, Response, Source, TransportError,
+    Verbosity, World,
 };
 use google_emulator::{CredentialFile, Emulator, Route, SeenRequest, SubjectForm};
 use orthanc_testbed::assert_no_secret;
@@ -101,7 +102,12 @@ impl Stage {
     pub(crate) fn file(&self, credential: &CredentialFile) -> Source {
         let path = self.path("credential.json");
         credential.write(&path).unwrap();
-        Source::of(Credential::CredentialsFile(path))
+        self.source(Credential::CredentialsFile(path))
+    }
+
+    /// A source that may send credentials to the pretend Google.
+    pub(crate) fn source(&self, credential: Credential) -> Source {
+        Source { iam_uri: Some(format!("{}/", self.emulator.https_url())), ..Source::of(credential) }
     }
 
     /// A subject token in a file of the stage's own folder, good for an hour.
@@ -202,6 +208,10 @@ impl World for Staged {
 
     fn read_file(&self, path: &Path) -> io::Result<FileContent> {
         self.outside.read_file(path)
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<FileStamp> {
+        self.outside.stamp(path)
     }
 
     fn env(&self, name: &str) -> Option<String> {

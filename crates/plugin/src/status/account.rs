@@ -8,9 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use google_credentials::{
-    DEFAULT_UNIVERSE_DOMAIN, Description, Failure, FailureKind, Health, HealthState, PastFailure, TokenHandle,
-};
+use google_credentials::{Description, Failure, FailureKind, Health, HealthState, PastFailure, TokenHandle};
 use orthanc_gcp_configuration::Account;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -226,7 +224,7 @@ impl Status {
             "Mistakes": mistakes,
             "CredentialKind": null,
             "Principal": null,
-            "StoreUrl": named.usable.as_ref().map(|account| store_url(account, None)),
+            "StoreUrl": named.usable.as_ref().map(Account::url),
             "Transport": null,
             "FallenBackBecause": null,
             "Expiry": null,
@@ -260,7 +258,6 @@ impl LiveAccount {
         let is_refused =
             health.state == HealthState::Failing && health.expires_at.is_some_and(|end| end > now);
         let expiry = health.expires_at.filter(|_| !is_refused);
-        let universe = self.handle.kept().borrow().grant().map(|grant| grant.universe_domain.clone());
         let (transport, fallen_back) = match &self.transport {
             Transport::Direct => ("Direct", None),
             Transport::FallenBack(why) => ("FallenBack", Some(why.to_string())),
@@ -273,7 +270,7 @@ impl LiveAccount {
         json!({
             "CredentialKind": kind,
             "Principal": if has_tokens { self.principal(&health, live) } else { None },
-            "StoreUrl": store_url(&self.account, universe.as_deref()),
+            "StoreUrl": self.account.url(),
             "Transport": transport,
             "FallenBackBecause": fallen_back,
             "Expiry": optional_time(expiry),
@@ -292,12 +289,6 @@ impl LiveAccount {
             "Check": self.checks.json(),
         })
     }
-}
-
-/// Where the account's requests arrive in the end.
-pub(crate) fn store_url(account: &Account, universe_domain: Option<&str>) -> String {
-    let configured = account.source.as_ref().and_then(|source| source.universe_domain.as_deref());
-    account.url(universe_domain.or(configured).unwrap_or(DEFAULT_UNIVERSE_DOMAIN))
 }
 
 #[cfg(test)]

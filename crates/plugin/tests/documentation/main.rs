@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use google_credentials::{Credential, DEFAULT_UNIVERSE_DOMAIN, remedy::TOKEN_REFUSALS};
+use google_credentials::{Credential, remedy::TOKEN_REFUSALS};
 use markdown::{anchor_of, blocks, code_spans, is_word, keys_of, table_below, without_blocks};
 use orthanc_gcp_configuration::{self as configuration, ACCOUNT_KEYS, KEYS, SECTION};
 use serde_json::{Value, json};
@@ -116,7 +116,7 @@ fn the_documented_defaults_are_what_happens() {
     }
     assert!(checked >= 14, "the tables have lost their form: {checked}");
     let (configuration, _) = configuration::read(&complete().to_string());
-    let url = configuration.accounts[0].url(DEFAULT_UNIVERSE_DOMAIN);
+    let url = configuration.accounts[0].url();
     let rows = table_below(&readme, "### Keys of `GoogleCloudPlatform`");
     let base_url = rows.iter().find(|row| row[0] == "`BaseUrl`").unwrap();
     assert!(url.starts_with(&code_spans(&base_url[2])[0]), "{url}");

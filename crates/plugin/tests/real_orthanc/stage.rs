@@ -107,6 +107,8 @@ impl Scene {
             "HttpsCACertificates": self.emulator.ca_file(),
             "GoogleCloudPlatform": {
                 "BaseUrl": self.emulator.healthcare_base_url("v1beta1"),
+                // So that credentials may be sent there, whatever address of it their files name.
+                "IamUri": self.emulator.https_url(),
                 "Accounts": accounts,
             },
         })

@@ -163,13 +163,13 @@ fn fields(mistakes: &mut Mistakes<'_>) {
         ("typed", json!(42), "holds a number as `FIELD`, not a string"),
     ];
     for (option, whole, fields) in [
-        ("ServiceAccountFile", &service, ["client_email", "private_key_id", "private_key"]),
-        ("AuthorizedUserFile", &user, ["client_id", "client_secret", "refresh_token"]),
+        ("ServiceAccountFile", &service, &["client_email", "private_key"][..]),
+        ("AuthorizedUserFile", &user, &["client_id", "client_secret", "refresh_token"]),
     ] {
         for field in fields {
             for (kind, value, says) in &wrongs {
                 let mut content = whole.clone();
-                merge(&mut content, &json!({field: value}));
+                merge(&mut content, &json!({*field: value}));
                 let says = says.replace("FIELD", field);
                 mistakes.file(&format!("{kind}-{field}"), option, content.to_string(), &[&says, remedy]);
             }
@@ -185,13 +185,14 @@ fn fields(mistakes: &mut Mistakes<'_>) {
     for (name, key, what) in [
         ("pem-text", "my key".to_owned(), no_block),
         ("pem-cut", "-----BEGIN PRIVATE KEY-----\nMIIE".to_owned(), no_block),
-        ("pem-public", pem("PUBLIC KEY", "AAAA"), no_block),
+        ("pem-public", pem("PUBLIC KEY", "AAAA"), "it is the public key"),
         ("pem-garbage", pem("PRIVATE KEY", "AAAA"), "its content is damaged"),
-        ("pem-other", pem("EC PRIVATE KEY", "AAAA"), "another algorithm"),
-        ("pem-elliptic", rcgen::KeyPair::generate().unwrap().serialize_pem(), "another algorithm"),
+        ("pem-other", pem("EC PRIVATE KEY", "AAAA"), "it is an EC key"),
+        ("pem-elliptic", rcgen::KeyPair::generate().unwrap().serialize_pem(), "it is an EC key"),
     ] {
         let mut content = service.clone();
         content["private_key"] = json!(key);
+        let remedy = "create a new key with `gcloud iam service-accounts keys create`";
         let says = ["`private_key` that is no RSA key in PEM", what, remedy];
         mistakes.file(name, "ServiceAccountFile", content.to_string(), &says);
     }
