@@ -45,7 +45,7 @@ def longest_common_run(secret, text):
     """The longest run of the secret's base64 and token characters that the text holds."""
     said = re.sub(r"\\n|\s", "", text)
     plain = re.sub(r"\\n|\s", "", secret)
-    harmless = ("GOOGLE_APPLICATION_CREDENTIALS", "BEGINPRIVATEKEY", "service_account", "privatekey", "private_key")
+    harmless = ("GOOGLE_APPLICATION_CREDENTIALS", "oauth2.googleapis.com", ".googleapis.com", "BEGINPRIVATEKEY", "service_account", "privatekey", "private_key")
     for word in harmless:
         said = said.replace(word, "~")
     best = ""
