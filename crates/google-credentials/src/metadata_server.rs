@@ -4,7 +4,7 @@ use crate::{
     AccessToken, Failure, FailureKind, Request, Response, World,
     asking::Asking,
     http::{Method, shown_url},
-    quoted::quoted,
+    quoted::{is_harmless, quoted},
     token,
 };
 
@@ -113,7 +113,8 @@ fn root(world: &dyn World) -> Result<String, Failure> {
         return Ok(format!("http://{HOST}/computeMetadata/v1/"));
     };
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "-._:[]".contains(letter);
-    if host.chars().all(fits) {
+    // A credential that stands there by mistake is no host to be looked up and named.
+    if host.chars().all(fits) && is_harmless(&host) {
         return Ok(format!("http://{host}/computeMetadata/v1/"));
     }
     let cause = format!("the environment variable {name} is {}, which is no host", quoted(&host));

@@ -77,7 +77,8 @@ fn described(text: &str) -> String {
     }
 }
 
-fn is_harmless(text: &str) -> bool {
+/// Whether a value is recognisably a name, a path or an address.
+pub(crate) fn is_harmless(text: &str) -> bool {
     let allowed = |letter: char| letter.is_alphanumeric() || PUNCTUATION.contains(letter);
     // A user and a password before a host.
     let has_password =
@@ -88,6 +89,11 @@ fn is_harmless(text: &str) -> bool {
         && credential_in(text).is_none()
         && !looks_random(text)
         && !text.split(['/', '\\']).any(looks_random)
+}
+
+/// Whether a long run of letters, digits and punctuation is a token rather than a long name.
+pub(crate) fn is_token(run: &str) -> bool {
+    credential_in(run).is_some() || looks_random(run)
 }
 
 /// Whether letters and digits alternate as they do in no name: in random base64 two of five characters and more are of another

@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::Secret;
+use crate::{Secret, quoted::is_token};
 
 /// The longest text quoted from an answer, in characters: enough for Google's sentences and a portal's title.
 const LONGEST_QUOTE: usize = 300;
@@ -11,7 +11,7 @@ const LONGEST_QUOTE: usize = 300;
 const LONGEST_SENTENCE: usize = 1500;
 /// A run of this many characters of a token's alphabet is taken for a secret where nothing tells what it is.
 const SUSPICIOUS_RUN: usize = 20;
-/// In a sentence of Google's a run this long is no word, address or e-mail address.
+/// In a sentence, a run this long is no word, and either a name or a token.
 const SUSPICIOUS_WORD: usize = 72;
 /// A shorter secret would strike out half of every sentence; Google's are at least three times as long.
 const SHORTEST_SECRET: usize = 8;
@@ -88,11 +88,17 @@ pub(crate) fn strike_out(body: &[u8]) -> String {
     if one_word && text.chars().count() >= SUSPICIOUS_RUN {
         return "[struck out]".to_owned();
     }
-    bounded(&without_runs(text, SUSPICIOUS_RUN), LONGEST_QUOTE)
+    bounded(&without_runs(text, |run| run.chars().count() >= SUSPICIOUS_RUN), LONGEST_QUOTE)
 }
 
-/// The text with every run of a token's alphabet struck out that is `longest` characters long, and on one line.
-fn without_runs(text: &str, longest: usize) -> String {
+/// A long run that letters and digits mix in as in no name. Names of stores and files have up to 255 characters, and whoever
+/// compares one with a message has to find it there.
+fn is_suspicious_word(run: &str) -> bool {
+    run.chars().count() >= SUSPICIOUS_WORD && is_token(run)
+}
+
+/// The text on one line, with every run of a token's alphabet struck out that `is_secret` is true for.
+fn without_runs(text: &str, is_secret: impl Fn(&str) -> bool) -> String {
     let mut quoted = String::new();
     let mut run = String::new();
     for character in text.chars().chain(['\n']) {
@@ -100,7 +106,7 @@ fn without_runs(text: &str, longest: usize) -> String {
             run.push(character);
             continue;
         }
-        quoted.push_str(if run.chars().count() < longest { &run } else { "[struck out]" });
+        quoted.push_str(if is_secret(&run) { "[struck out]" } else { &run });
         run.clear();
         quoted.push(if character.is_control() { ' ' } else { character });
     }
@@ -117,12 +123,12 @@ fn bounded(text: &str, longest: usize) -> String {
 
 /// A sentence that quotes others: on one line, without what no word, path or address is, and bounded.
 pub(crate) fn sentence(text: &str) -> String {
-    bounded(&without_runs(text, SUSPICIOUS_WORD), LONGEST_SENTENCE)
+    bounded(&without_runs(text, is_suspicious_word), LONGEST_SENTENCE)
 }
 
 /// Quotes a server's sentence: on one line, bounded.
 pub(crate) fn one_line(sentence: &str) -> String {
-    bounded(&without_runs(sentence, SUSPICIOUS_WORD), 2 * LONGEST_QUOTE)
+    bounded(&without_runs(sentence, is_suspicious_word), 2 * LONGEST_QUOTE)
 }
 
 /// Quotes an answer for `HttpVerbose`: of JSON, the members known to be harmless; of anything else, as [`strike_out`].
@@ -198,6 +204,28 @@ mod tests {
     fn words_of_google_pass_and_tokens_do_not() {
         let words = "Permission 'iam.serviceAccounts.getAccessToken' denied for a-very-long-service-account-name@a-project-with-a-long-name1.iam.gserviceaccount.com, see https://console.developers.google.com/apis/api/iamcredentials.googleapis.com/overview?project=123";
         assert_eq!(one_line(words), words);
-        assert!(!one_line(&format!("no {}", "TOKEN".repeat(20))).contains("TOKEN"));
+        for token in [
+            format!("ya29.{}", "TOKEN-of-nobody".repeat(7)),
+            "mZq83BnTOKENv71LpR0xQe9".repeat(5),
+            format!("eyJhbGciOiJSUzI1NiJ9.{}", "TOKEN".repeat(20)),
+        ] {
+            for quoted in [one_line(&format!("no {token}")), sentence(&format!("no {token}"))] {
+                assert_eq!(quoted, "no [struck out]");
+            }
+        }
+    }
+
+    #[test]
+    fn long_names_of_stores_and_files_pass() {
+        for name in [
+            "s".repeat(79),
+            format!("dicom-store-of-the-{}", "radiology-department-".repeat(6)),
+            format!("STORE_{}", "2024.backup.".repeat(10)),
+            format!("orthanc-{}.json", "key-of-the-hospital-".repeat(4)),
+        ] {
+            let text = format!("/etc/keys/{name}: https://h/v1/dicomStores/{name}/dicomWeb/ answered 404");
+            assert_eq!(sentence(&text), text);
+            assert_eq!(one_line(&text), text);
+        }
     }
 }
