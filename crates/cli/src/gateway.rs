@@ -1,15 +1,19 @@
 //! `orthanc-gcp gateway`: the gateway without Orthanc, for any DICOMweb client.
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs::File,
+    io::{self, Read, Write},
     net::SocketAddr,
+    os::unix::fs::MetadataExt,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use dicomweb_gateway::{Gateway, Settings, Store};
-use google_credentials::{Keeping, Outside, Secret, World, keep_for_ever, token_channel, watch_files};
+use google_credentials::{
+    Keeping, Outside, Secret, World, keep_for_ever, shown_path, token_channel, watch_files,
+};
 use orthanc_gcp_configuration::Account;
 use tokio::{
     net::TcpListener,
@@ -27,6 +31,8 @@ const PROGRAM: &str = "orthanc_gcp";
 const ROOMS: [&str; 2] = ["dicomweb_gateway", "google_credentials"];
 /// A secret that is shorter could be guessed by trying.
 const SHORTEST_SECRET: usize = 16;
+/// More than any secret needs; what is larger is another file.
+const LARGEST_SECRET_FILE: usize = 16 << 10;
 
 /// Serves until it is told to end.
 pub(crate) fn run(options: &GatewayOptions) -> Result<End, Error> {
@@ -78,9 +84,26 @@ fn secret(options: &GatewayOptions) -> Result<Option<Secret>, Error> {
             options.listen
         )));
     };
-    let shown = path.display();
-    let text = fs::read_to_string(path)
-        .map_err(|error| Error::Usage(format!("--secret-file: {shown} cannot be read ({error})")))?;
+    let shown = shown_path(path);
+    let text = read_secret(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => Error::Usage(format!(
+            "--secret-file: {shown} cannot be read ({error}); give the path of a file that the user who runs this program can read"
+        )),
+        _ => Error::Usage(format!(
+            "--secret-file: {shown} cannot be read ({error}); give the path of a text file that holds the secret"
+        )),
+    })?;
+    if text.writable_by_others {
+        return Err(Error::Usage(format!(
+            "--secret-file: {shown} is writable by its group or by every user of this machine, who could replace the secret; run `chmod go-w {shown}`"
+        )));
+    }
+    if text.readable_by_others {
+        tracing::warn!(
+            "--secret-file: {shown} is readable by every user of this machine, who can use the accounts; run `chmod o-rwx {shown}`"
+        );
+    }
+    let text = text.secret.expose();
     let text = text.trim();
     if text.len() < SHORTEST_SECRET || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Error::Usage(format!(
@@ -88,6 +111,26 @@ fn secret(options: &GatewayOptions) -> Result<Option<Secret>, Error> {
         )));
     }
     Ok(Some(Secret::new(text)))
+}
+
+/// The content of the secret's file, and who else has rights to it.
+struct SecretFile {
+    secret: Secret,
+    readable_by_others: bool,
+    writable_by_others: bool,
+}
+
+/// Reads the secret's file, which may be a pipe. The rights are those of the file that is open.
+fn read_secret(path: &Path) -> io::Result<SecretFile> {
+    let file = File::open(path)?;
+    let mode = file.metadata()?.mode();
+    // The buffer does not grow: what it left behind would not be overwritten.
+    let mut text = String::with_capacity(LARGEST_SECRET_FILE);
+    let limit = u64::try_from(LARGEST_SECRET_FILE).unwrap_or(u64::MAX);
+    let outcome = file.take(limit).read_to_string(&mut text);
+    let secret = Secret::new(text);
+    outcome?;
+    Ok(SecretFile { secret, readable_by_others: mode & 0o004 != 0, writable_by_others: mode & 0o022 != 0 })
 }
 
 async fn serve(

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
 };
 
 use google_emulator::Route;
@@ -41,6 +42,30 @@ fn a_secret_of_ones_own() {
     assert!(serving.ask("GET", "/my-google/studies", right).starts_with("HTTP/1.1 20"));
     let (_, said) = serving.end();
     assert!(!said.contains("0123456789abcdef"), "{said}");
+}
+
+#[test]
+fn secret_file_that_others_can_write_is_refused() {
+    let stage = Stage::new();
+    let file = stage.path("secret");
+    fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let configuration = stage.configuration();
+    let arguments =
+        ["gateway", "--config", configuration.to_str().unwrap(), "--secret-file", file.to_str().unwrap()];
+    for mode in [0o620, 0o602, 0o666, 0o660] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let run = stage.run(&arguments);
+        assert_eq!(run.code, 2, "{mode:o}: {}", run.err);
+        let remedy = format!("run `chmod go-w {}`", file.display());
+        assert!(run.err.contains("--secret-file: ") && run.err.contains(&remedy), "{mode:o}: {}", run.err);
+        assert!(!run.err.contains("0123456789abcdef"), "{}", run.err);
+    }
+    for (mode, is_warned) in [(0o600, false), (0o400, false), (0o640, false), (0o644, true)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let (code, said) = Serving::start(&configuration, &arguments[3..]).end();
+        assert_eq!(code, Some(0), "{mode:o}: {said}");
+        assert_eq!(said.contains("run `chmod o-rwx "), is_warned, "{mode:o}: {said}");
+    }
 }
 
 #[test]
@@ -90,6 +115,7 @@ fn what_cannot_be_is_refused_with_a_remedy() {
         (vec!["--account", "nobody"], "use one of: my-google"),
         (vec!["--secret-file", short.to_str().unwrap()], "openssl rand -hex 32"),
         (vec!["--secret-file", "/nowhere"], "cannot be read"),
+        (vec!["--secret-file", stage.path("").to_str().unwrap()], "give the path of a text file"),
         (vec!["--allow-origin", "*"], "any web page"),
         (vec!["--allow-origin", "https://viewer.example/"], "write `https://viewer.example`"),
         (vec!["--listen", "192.0.2.1:80", "--without-secret"], "choose another port"),

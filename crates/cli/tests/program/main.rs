@@ -11,6 +11,7 @@ mod clients;
 mod commands;
 mod gateway;
 mod header_forms;
+mod key_in_memory;
 mod memory;
 mod mistakes;
 mod proxy;
