@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod support;
 
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
 use google_emulator::{CLOUD_HEALTHCARE, EmptySearch};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -203,7 +205,7 @@ fn the_default_transfer_syntax_is_explicit_little_endian() {
     );
     let object = dicom_object::from_reader(std::io::Cursor::new(response.bytes().unwrap())).unwrap();
     let pixels = |object: &dicom_object::DefaultDicomObject| {
-        object.element(dicom_dictionary_std::tags::PIXEL_DATA).unwrap().to_bytes().unwrap().to_vec()
+        object.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap().to_vec()
     };
     assert_eq!(object.meta().transfer_syntax(), EXPLICIT_LITTLE);
     let original = dicom_object::from_reader(std::io::Cursor::new(&files[0])).unwrap();
@@ -234,6 +236,31 @@ fn metadata_leaves_out_the_pixels() {
         assert_eq!(uri, format!("{}/{}/bulkdata/7FE00010", google.emulator.dicom_web_url(), one.path()));
     }
     assert_eq!(google.get(&format!("{study}/metadata"), "application/dicom+xml").status(), 406);
+}
+
+#[test]
+fn text_is_read_in_the_character_set_that_the_instance_names() {
+    let google = Google::start();
+    let names: [(&str, &str, &[u8]); 4] = [
+        ("ISO_IR 100", "Äneas^Rüdiger", b"\xc4neas^R\xfcdiger"),
+        ("ISO_IR 144", "Люкceмбypг", b"\xbb\xee\xdace\xdc\xd1yp\xd3"),
+        ("ISO 2022 IR 87", "山田^太郎", b"\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"),
+        ("GB18030", "王^小东", b"\xcd\xf5^\xd0\xa1\xb6\xab"),
+    ];
+    for (number, (character_set, name, bytes)) in (1..).zip(names) {
+        let one = made(number, 1, 1);
+        let mut object = dicom_object::from_reader(one.file(EXPLICIT_LITTLE).as_slice()).unwrap();
+        object.remove_element(tags::MANUFACTURER);
+        object.put_str(tags::SPECIFIC_CHARACTER_SET, VR::CS, character_set);
+        object.put_str(tags::PATIENT_NAME, VR::PN, name);
+        let mut file = Vec::new();
+        object.write_all(&mut file).unwrap();
+        assert!(file.windows(bytes.len()).any(|window| window == bytes), "{character_set}");
+        assert_eq!(google.store("studies", &[file]).status(), 200);
+        let path = format!("{}/metadata", one.path());
+        let body: Value = google.get(&path, "application/dicom+json").json().unwrap();
+        assert_eq!(body[0]["00100010"]["Value"][0]["Alphabetic"], name, "{character_set}");
+    }
 }
 
 #[test]
