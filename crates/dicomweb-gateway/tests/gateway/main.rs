@@ -28,6 +28,7 @@ const EXCEPTED: &[(&str, &str)] = &[
         "Orthanc's DICOMweb plugin has no DELETE",
     ),
     ("stow::answers::an_instance_that_google_refuses_is_the_only_one_that_fails", REFUSAL_OF_ONE),
+    ("stow::answers::detail_of_a_failure_reaches_the_client_alone", REFUSAL_OF_ONE),
     ("stow::answers::twins_in_one_upload_are_stored_in_their_order", KEEPS_THE_FIRST),
     ("stow::conflicts::fail_refuses_what_differs_and_nothing_else", KEEPS_THE_FIRST),
     ("stow::conflicts::keep_reports_nothing_as_stored_that_is_not_there", KEEPS_THE_FIRST),

@@ -117,6 +117,8 @@ impl Stage {
         let gateway = Gateway::new(settings, Arc::clone(&world), vec![store]);
         let mut source = Source::of(Credential::ServiceAccountFile(key));
         source.quota_project = Some(PAYER.to_owned());
+        // The key file names the emulator as its token server, which only the configuration can allow.
+        source.iam_uri = Some(format!("{}/", emulator.https_url()));
         let keeping = Keeping {
             source,
             look_every: Duration::from_secs(60),
