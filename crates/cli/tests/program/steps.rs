@@ -182,7 +182,7 @@ fn the_way() {
         ]
     );
     assert_eq!(code, 1);
-    assert!(found[6][3].contains("check the network and the firewall"), "{found:?}");
+    assert!(found[6][3].contains("check the port (in BaseUrl") && found[6][3].contains("the firewall"), "{found:?}");
 
     let stage = of_base("https://no-such-host.invalid/v1/");
     let (_, document) = stage.check_json(&[]);
@@ -382,10 +382,12 @@ fn every_credential_is_told() {
     let more = stage.files.more.clone();
     let file = more.external_account_file.clone();
     let host = stage.emulator.metadata_host().to_owned();
+    // What these files name is the emulator, and no server of Google's.
+    let allowed = format!("{}/", stage.emulator.https_url());
     for (account, words) in [
         (json!({"CredentialsFile": file}), format!("{} is sound", file.display())),
         (
-            json!({"CredentialsFile": more.impersonated_service_account}),
+            json!({"CredentialsFile": more.impersonated_service_account, "IamUri": allowed}),
             "impersonated-service-account.json is sound, and not for everybody".to_owned(),
         ),
         (json!({"MetadataServer": true}), "metadata server: no file is needed, this machine's".to_owned()),
