@@ -118,7 +118,10 @@ where
             return Err(Aborted);
         }
         Some(_) => {
-            drain(request.into_body(), u64::MAX).await;
+            // A client that leaves in the middle of its body is not noticed any more once the body has failed.
+            if !drain(request.into_body(), u64::MAX).await {
+                return Err(Aborted);
+            }
             std::future::pending().await
         }
     };
@@ -139,16 +142,18 @@ async fn route(routes: Router, request: Request<Body>) -> Response {
     }
 }
 
-/// Reads and drops the body up to `bytes` of it.
-pub(crate) async fn drain(body: Body, bytes: u64) {
+/// Reads and drops the body up to `bytes` of it; false where it broke off.
+pub(crate) async fn drain(body: Body, bytes: u64) -> bool {
     let mut stream = body.into_data_stream();
     let mut read = 0;
     while read < bytes {
         match stream.next().await {
             Some(Ok(chunk)) => read += chunk.len() as u64,
-            _ => break,
+            Some(Err(_)) => return false,
+            None => break,
         }
     }
+    true
 }
 
 fn counted(body_bytes: BodyBytes, body: Body) -> Body {

@@ -58,6 +58,27 @@ fn requests_connections_and_handshakes_are_counted() {
     assert_eq!((&told["requests"], &told["tls_handshakes"]), (&json!(4), &json!(1)));
 }
 
+#[test]
+fn a_client_that_leaves_while_its_request_hangs_is_noticed() {
+    let google = Google::start();
+    google.emulator.faults().add(Fault::hang(Route::Stow).until_cleared());
+    let address = google.emulator.http_url().strip_prefix("http://").unwrap();
+    let path = format!("/v1/{}/dicomWeb/studies", google.emulator.store());
+    // In the middle of a body of known length, of a chunked one, and after the whole body.
+    for body in [
+        "Content-Length: 100\r\n\r\nten bytes.",
+        "Transfer-Encoding: chunked\r\n\r\n64\r\nten bytes.",
+        "Content-Length: 10\r\n\r\nten bytes.",
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: {address}\r\n{body}").unwrap();
+        until(|| google.emulator.requests().last().is_some_and(|request| request.body_bytes == 10));
+        drop(stream);
+        until(|| google.emulator.gauges().requests_now == 0 && google.emulator.gauges().connections_now == 0);
+        google.emulator.clear_requests();
+    }
+}
+
 /// The settings (RFC 9113 section 6.5) and the connection's window update that a server begins with.
 #[cfg(test)]
 fn http2_begins(emulator: &Emulator) -> (BTreeMap<u16, u32>, Option<u32>) {
