@@ -241,11 +241,11 @@ impl CredentialFile {
     /// The address of an HTTP server, which may be missing.
     pub(crate) fn address(&self, name: &str) -> Result<Option<(String, Url)>, Failure> {
         let Some(written) = self.optional(name)? else { return Ok(None) };
-        let wrong = |what| self.wrong(&format!("holds a `{name}` that {what}"));
         let plain = |letter: char| letter.is_ascii_graphic() && letter != '\\';
         let url = Url::parse(written).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let url = url.filter(|url| url.has_host() && written.chars().all(plain));
-        let url = url.ok_or_else(|| wrong("is no address of an HTTP server"))?;
+        let wrong = || self.wrong(&format!("holds a `{name}` that is no address of an HTTP server"));
+        let url = url.ok_or_else(wrong)?;
         Ok(Some((written.to_owned(), url)))
     }
 
