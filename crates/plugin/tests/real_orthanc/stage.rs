@@ -229,8 +229,8 @@ pub(crate) fn servers(orthanc: &Orthanc, root: &str) -> BTreeSet<String> {
 
 /// Every line that the plugin wrote at a level: `E`, `W` or `I`.
 pub(crate) fn lines_at(log: &str, level: char) -> Vec<String> {
-    let ours =
-        ["GoogleCloudPlatform", "Google Cloud Platform", "Account \"", "account can be used", "DicomWeb."];
+    // Orthanc's own mark of a plugin, before and since 1.12.4.
+    let ours = ["Google Cloud Platform: ", " google-cloud-platform:"];
     let is_ours = |line: &&str| line.starts_with(level) && ours.iter().any(|mark| line.contains(mark));
     log.lines().filter(is_ours).map(str::to_owned).collect()
 }
