@@ -22,7 +22,7 @@ struct Misbehaving {
 const SERVER: &str = "the trouble is on the server's side and usually short";
 const PORTAL: &str = "a proxy or captive portal may have answered in Google's place";
 const CUT: &str = "if it lasts, look for a proxy or firewall that cuts connections";
-const SLOW: &str = "check the network and the firewall; a slow line may need a longer Timeout";
+const SLOW: &str = "the network and the firewall; a slow line may need a longer Timeout";
 
 /// An account, what befalls its requests, whether it asks by HTTPS, and what its only error says.
 type Case = (&'static str, Fault, bool, &'static [&'static str]);
