@@ -182,7 +182,10 @@ fn the_way() {
         ]
     );
     assert_eq!(code, 1);
-    assert!(found[6][3].contains("check the port (in BaseUrl") && found[6][3].contains("the firewall"), "{found:?}");
+    assert!(
+        found[6][3].contains("check the port (in BaseUrl") && found[6][3].contains("the firewall"),
+        "{found:?}"
+    );
 
     let stage = of_base("https://no-such-host.invalid/v1/");
     let (_, document) = stage.check_json(&[]);

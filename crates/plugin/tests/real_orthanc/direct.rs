@@ -69,12 +69,14 @@ fn without_a_ca_file_an_older_orthanc_transfers_nothing_and_says_so() {
     let orthanc =
         scene.direct(&json!({"g": token_by_http})).configuration(&json!({"HttpsCACertificates": ""}));
     let stage = scene.start(orthanc);
-    stage.wait_until("a token", || account(&stage)["Refreshes"] == 1);
-    assert_ne!(stage.search("g").0, 200);
     if stage.orthanc.release() != Release::Bookworm {
+        // Whether it gets a token depends on the CAs of its system.
+        stage.wait_until("the account was tried", || account(&stage)["State"] != "starting");
         assert!(!stage.orthanc.log().contains("HttpsCACertificates is empty"));
         return;
     }
+    stage.wait_until("a token", || account(&stage)["Refreshes"] == 1);
+    assert_ne!(stage.search("g").0, 200);
     let line =
         stage.wait_for_line("Account \"g\": HttpsCACertificates is empty, and with that Orthanc 1.10.1");
     assert!(
